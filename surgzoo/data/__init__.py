@@ -1,0 +1,1 @@
+"""Prepared records to shuffled, mixed, joined batches on the mesh."""

@@ -1,0 +1,43 @@
+"""Conversations of prepared sources: the index that training shuffles and scoring looks up."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+from surgzoo.db.schema import Conversation
+from surgzoo.db.store import Store
+from surgzoo.tasks import tasks
+from surgzoo.tasks.base import Context
+
+
+def conversations(
+    store: Store, task: str, split: str, *, scheme: str = "default", seed: int = 0
+) -> Iterator[Conversation]:
+    """Conversations of one task on one split of a prepared source, in stored order.
+
+    Pixels are not decoded. `seed` draws the wording of the questions; ids and answers do not depend
+    on it.
+    """
+    encoder = _task(task)
+    for stored in store.select(split, scheme):
+        context = Context(config=store.config, video=stored.video, split=split)
+        for record in store.records(stored):
+            yield from encoder.encode(record.frame, record.annotations, context, seed)
+
+
+@functools.cache
+def _task(name: str):
+    return tasks.get(name)()
+
+
+def address(conversation_id: str) -> tuple[str, str, str, int, str, int]:
+    """(source, config, video, frame, task, part) of a conversation's id. Raises ValueError."""
+    try:
+        head, video, frame, task, part = conversation_id.split("/")
+        source, config = head.split(".", 1)
+        return source, config, video, int(frame), task, int(part)
+    except ValueError:
+        raise ValueError(
+            f"'{conversation_id}' is not a conversation id (source.config/video/frame/task/part)"
+        ) from None

@@ -1,0 +1,192 @@
+"""The input pipeline: index shuffle -> weighted mixture -> join media -> processor -> batches.
+
+Everything is index-addressed: example number n of a run is a pure function of (config, n). So exact
+resume is a start at n, the number of processes may change between runs, and any example can be
+looked at again. Threads, not processes, do the work: decoding and resizing release the GIL.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import grain
+import numpy as np
+
+from surgzoo.core.contract import Bucket, Example, Message, Processor
+from surgzoo.data.conversations import conversations
+from surgzoo.data.media import MediaReader
+from surgzoo.db.schema import Conversation
+from surgzoo.db.store import DEFAULT_CONFIG, Store
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One (source, task) of a mixture. Weights are relative."""
+
+    source: str
+    task: str
+    weight: float = 1.0
+    config: str = DEFAULT_CONFIG
+    split: str = "train"
+    scheme: str = "default"
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """What a run is fed with.
+
+    Attributes:
+      bucket: static shape of a row, (tokens, vision patches).
+      batch_size: rows a step over all devices.
+      group: put the questions about one frame into one row, as many as fit (in an order drawn by
+      the
+        weights); the frame is then encoded once for all of them.
+      threads: decoding threads a process.
+    """
+
+    mixture: tuple[Part, ...] = ()
+    data_dir: str = "data"
+    batch_size: int = 32
+    bucket: tuple[int, int] = (96, 64)
+    group: bool = True
+    threads: int = 2
+    prefetch: int = 64
+    seed: int = 0
+
+
+@dataclasses.dataclass
+class Stores:
+    """Prepared sources, opened once."""
+
+    data_dir: str | Path
+    _open: dict[tuple[str, str], Store] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, source: str, config: str = DEFAULT_CONFIG) -> Store:
+        """The store of a source; "source.config" in one string will do too."""
+        source, _, named = source.partition(".")
+        config = named or config
+        key = (source, config)
+        if key not in self._open:
+            self._open[key] = Store.open(self.data_dir, source, config)
+        return self._open[key]
+
+
+def messages(conversation: Conversation) -> list[Message]:
+    """Turns for a processor; the media stand at the start of the first user turn."""
+    return [
+        Message(turn.role, turn.text, images=len(conversation.media) if i == 0 else 0)
+        for i, turn in enumerate(conversation.turns)
+    ]
+
+
+def mixture(config: DataConfig, stores: Stores) -> tuple[grain.MapDataset, dict[str, int]]:
+    """The endless, shuffled, weighted stream of rows-to-be and the conversations of each part.
+
+    An element is a list of conversations about the same media: all that one visit asks, in an order
+    drawn anew at every visit by the parts' weights; ungrouped, a list of one.
+
+    Raises ValueError when a part is empty.
+    """
+    if not config.mixture:
+        raise ValueError("the data config has an empty mixture: name at least one (source, task)")
+    pools: dict[Any, dict[Any, list[tuple[Conversation, float]]]] = {}
+    weights: dict[Any, float] = {}
+    sizes: dict[str, int] = {}
+    for part in config.mixture:
+        items = list(
+            conversations(
+                stores(part.source, part.config),
+                part.task,
+                part.split,
+                scheme=part.scheme,
+                seed=config.seed,
+            )
+        )
+        name = f"{part.source}.{part.config}/{part.task}/{part.split}"
+        if not items:
+            raise ValueError(
+                f"{name} (scheme {part.scheme}) has no conversation: the source has no label "
+                f"for this task or no video in this split"
+            )
+        sizes[name] = len(items)
+        # Grouped, a frame's questions of all tasks form one unit; else each question is its own.
+        place = (part.source, part.config, part.split, part.scheme)
+        pool = place if config.group else (*place, part.task)
+        weights[pool] = weights.get(pool, 0.0) + part.weight
+        units = pools.setdefault(pool, {})
+        for item in items:
+            key = item.media if config.group else item.id
+            units.setdefault(key, []).append((item, part.weight))
+
+    def ask(unit: list[tuple[Conversation, float]], rng: np.random.Generator):
+        # Weighted order without replacement: sort by u ** (1 / weight) (Efraimidis and Spirakis).
+        keys = [rng.random() ** (1 / weight) for _, weight in unit]
+        return [unit[i][0] for i in sorted(range(len(unit)), key=lambda i: -keys[i])]
+
+    datasets = [
+        # A seed of its own, so that two pools over one source do not walk in step.
+        grain.MapDataset.source(list(units.values()))
+        .seed(config.seed + number)
+        .shuffle()
+        .repeat()
+        .random_map(ask)
+        for number, units in enumerate(pools.values())
+    ]
+    total = sum(weights.values())
+    return grain.MapDataset.mix(datasets, [w / total for w in weights.values()]), sizes
+
+
+def training_batches(
+    config: DataConfig,
+    processor: Processor,
+    stores: Stores,
+    *,
+    start: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[dict[str, np.ndarray]]:
+    """This process's share of every batch from example number `start` on, without end."""
+    if config.batch_size % process_count:
+        raise ValueError(
+            f"batch size {config.batch_size} is not a multiple of {process_count} processes"
+        )
+    stream, _ = mixture(config, stores)
+    read = MediaReader(stores)
+    bucket = Bucket(*config.bucket)
+
+    def row(unit: list[Conversation]) -> Example:
+        visuals, fps = read(unit[0].media)
+        try:
+            talks = [messages(conversation) for conversation in unit]
+            return processor.encode_group(talks, visuals, fps=fps, bucket=bucket)[0]
+        except ValueError as error:
+            raise ValueError(f"{unit[0].id}: {error}") from error
+
+    dataset = stream[start + process_index :: process_count].map(row)
+    dataset = dataset.batch(config.batch_size // process_count)
+    options = grain.ReadOptions(
+        num_threads=config.threads, prefetch_buffer_size=max(2, config.prefetch)
+    )
+    return iter(dataset.to_iter_dataset(options))
+
+
+def encode_rows(
+    items: Sequence[Conversation], processor: Processor, read: MediaReader, **keywords
+) -> list[Example]:
+    """Rows for prompting: everything but the last answer."""
+    rows = []
+    for item in items:
+        visuals, fps = read(item.media)
+        turns = messages(item)
+        if turns[-1].role == "assistant":
+            turns = turns[:-1]
+        rows.append(processor.encode(turns, visuals, fps=fps, generate=True, **keywords))
+    return rows
+
+
+def stack(rows: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Rows of one bucket to one batch."""
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}

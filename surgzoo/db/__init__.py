@@ -1,0 +1,1 @@
+"""SurgΣ-DB: schema, ontology, identity, prepared records."""

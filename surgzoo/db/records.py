@@ -1,0 +1,90 @@
+"""How one frame is stored: one FeaturesDict for all sources, and the codec to and from it.
+
+A source stores each frame once, in video order, in the TFDS split `frames`. Which video is train,
+val or test is data (`Video.splits`), not layout: official splits can be changed without writing
+media again. Beside the records lies `videos.jsonl`, one `StoredVideo` a line: record of frame i =
+first + i.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from surgzoo.db import schema
+
+# Dense maps that may accompany a frame, each as an encoded image or b"".
+#   instrument_mask  PNG, 8 bit: 0 background, else Instrument.mask
+#   tissue_mask      PNG, 8 bit: 0 unlabelled, else Tissue.mask
+#   depth            PNG, 16 bit: relative depth, 0 nearest .. 65535 farthest
+#   clean            JPEG: the same frame without smoke
+DENSE = ("instrument_mask", "tissue_mask", "depth", "clean")
+
+SPLIT = "frames"
+VIDEOS_FILE = "videos.jsonl"
+QUARANTINE_FILE = "quarantine.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameRecord:
+    """One stored frame. `image` and the values of `dense` are encoded bytes, never arrays."""
+
+    frame: schema.Frame
+    annotations: schema.FrameAnnotations
+    image: bytes
+    dense: dict[str, bytes] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredVideo:
+    """A video's place in the store: its records are first .. first + count - 1."""
+
+    video: schema.Video
+    first: int
+    count: int
+    annotations: schema.VideoAnnotations = dataclasses.field(
+        default_factory=schema.VideoAnnotations
+    )
+
+
+def features() -> Any:
+    """The TFDS FeaturesDict of every source."""
+    import tensorflow_datasets as tfds  # 0.5 s to import; most users of this module do not write
+
+    return tfds.features.FeaturesDict(
+        {
+            "video": tfds.features.Text(),
+            "index": tfds.features.Scalar(np.int64),
+            "time": tfds.features.Text(),  # a number here would be stored as float32
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "annotations": tfds.features.Text(),
+            **{name: tfds.features.Text() for name in DENSE},
+        }
+    )
+
+
+def encode(record: FrameRecord) -> dict[str, Any]:
+    """FrameRecord to the features of one TFDS example."""
+    unknown = sorted(set(record.dense) - set(DENSE))
+    if unknown:
+        raise ValueError(f"unknown dense map {', '.join(unknown)}; known: {', '.join(DENSE)}")
+    return {
+        "video": record.frame.video,
+        "index": record.frame.index,
+        "time": repr(float(record.frame.time)),
+        "image": record.image,
+        "annotations": schema.to_json(record.annotations),
+        **{name: record.dense.get(name, b"") for name in DENSE},
+    }
+
+
+def decode(example: dict[str, Any]) -> FrameRecord:
+    """The inverse of `encode`, for an example read with image decoding skipped."""
+    frame = schema.Frame(
+        example["video"].decode(), int(example["index"]), float(example["time"].decode())
+    )
+    annotations = schema.from_json(schema.FrameAnnotations, example["annotations"].decode())
+    dense = {name: bytes(example[name]) for name in DENSE if example[name]}
+    return FrameRecord(frame, annotations, example["image"], dense)

@@ -1,0 +1,340 @@
+"""The schema: every record of every source, task and conversation is built from these dataclasses.
+
+Conventions that hold everywhere
+  * `None` means *not annotated*; an empty tuple means *annotated, and there is none*. A task makes
+  no
+    question from `None`, and a question with the answer "none" from `()`.
+  * Boxes are `Box`: float xyxy in [0, 1], origin top left (`db/boxes.py` has every other
+  convention).
+  * Times are seconds from the start of the video; intervals are half open, [start, end).
+  * Labels are `Label(concept, native)`: the concept id of `db/ontology`, and the source's own
+  spelling.
+  * Dense maps (masks, depth, clean image) are not in the annotations but beside the image, as
+  encoded
+    PNG/JPEG bytes under the names of `DENSE` (`db/records.py`).
+
+Table and field names follow SurgΣ-DB's released JSON where that is known (GUIDE pages, record dump
+in the discussion of the release); where it is silent the choice is this project's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import types
+import typing
+from typing import Any, Literal
+
+Split = Literal["train", "val", "test"]
+Level = Literal["image", "clip", "image_pair", "text"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Label:
+    """A label in two spellings: ontology concept id and the source's native string."""
+
+    concept: str
+    native: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Box:
+    """Float xyxy in [0, 1], origin top left. Raises ValueError when empty, inverted or outside."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    def __post_init__(self):
+        values = (self.x1, self.y1, self.x2, self.y2)
+        if not all(math.isfinite(v) and 0.0 <= v <= 1.0 for v in values):
+            raise ValueError(f"box {values} is not inside [0, 1]")
+        if self.x2 <= self.x1 or self.y2 <= self.y1:
+            raise ValueError(f"box {values} is empty or inverted (need x1 < x2 and y1 < y2)")
+
+
+# ---- places in a video ---------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Video:
+    """One recording (or still-image series) of one operation.
+
+    `splits` maps a split scheme of the source ("official", "cholect50_rdv", ...) to train/val/test;
+    `canonical` is the patient's operation across sources (`db/identity.py`).
+    """
+
+    id: str
+    canonical: str
+    source: str
+    specialty: str
+    procedure: str
+    licence: str
+    splits: dict[str, Split] = dataclasses.field(default_factory=dict)
+    fps: float = 1.0  # of the stored frames
+    width: int = 0
+    height: int = 0
+    duration: float = 0.0  # seconds
+    url: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frame:
+    """One stored frame: its number in the stored sequence and its time in the original video."""
+
+    video: str
+    index: int
+    time: float  # seconds
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Clip:
+    """Frames first .. first + count - 1 of a video, at the stored fps."""
+
+    video: str
+    first: int
+    count: int
+    start: float  # seconds
+    end: float  # seconds
+
+
+# ---- annotations of a frame ----------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Instrument:
+    """One instrument in view. `mask` is its value in the `instrument_mask` map (0 = no mask)."""
+
+    label: Label
+    box: Box | None = None
+    mask: int = 0
+    track: int | None = None
+    operator: str | None = None
+    tip: tuple[float, float] | None = None  # x, y in [0, 1]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tissue:
+    """One tissue or organ in view. `mask` is its value in the `tissue_mask` map (0 = no mask)."""
+
+    label: Label
+    box: Box | None = None
+    mask: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Triplet:
+    """Instrument, verb, target. `instrument_box`/`target_box` where the source has them."""
+
+    instrument: Label
+    verb: Label
+    target: Label
+    instrument_box: Box | None = None
+    target_box: Box | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Criterion:
+    """One safety criterion. `score` is the mean vote in [0, 1]; met when score >= 0.5."""
+
+    label: Label
+    score: float
+
+    def __post_init__(self):
+        if not 0.0 <= self.score <= 1.0:
+            raise ValueError(f"criterion {self.label.concept}: score {self.score} not in [0, 1]")
+
+    @property
+    def met(self) -> bool:
+        return self.score >= 0.5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Question:
+    """A question that came with the source (VQA sets); the answer may include a box."""
+
+    text: str
+    answer: str
+    box: Box | None = None
+    kind: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FrameAnnotations:
+    """Everything known about one frame. `None` = not annotated, `()` = annotated as none."""
+
+    phase: Label | None = None
+    step: Label | None = None
+    actions: tuple[Label, ...] | None = None
+    instruments: tuple[Instrument, ...] | None = None
+    tissues: tuple[Tissue, ...] | None = None
+    triplets: tuple[Triplet, ...] | None = None
+    criteria: tuple[Criterion, ...] | None = None
+    questions: tuple[Question, ...] | None = None
+    caption: str | None = None
+    flags: dict[str, float] = dataclasses.field(
+        default_factory=dict
+    )  # smoke, blood, blur, out_of_body
+    derived: dict[str, str] = dataclasses.field(default_factory=dict)  # field -> how it was derived
+
+
+# ---- annotations of a stretch of video -----------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Segment:
+    """A labelled interval [start, end) in seconds: kind is phase, step, action, gesture ..."""
+
+    kind: str
+    label: Label
+    start: float
+    end: float
+    actor: str | None = None  # instrument or hand, where the source says it
+
+    def __post_init__(self):
+        if not 0.0 <= self.start < self.end:
+            raise ValueError(
+                f"segment {self.kind}/{self.label.concept}: [{self.start}, {self.end})"
+            )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Skill:
+    """A skill rating of the whole video on the source's own scale."""
+
+    scale: str
+    value: float
+    lowest: float
+    highest: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VideoAnnotations:
+    """What is known about a video as a whole; per-frame labels live in FrameAnnotations."""
+
+    segments: tuple[Segment, ...] = ()
+    captions: tuple[tuple[float, float, str], ...] = ()  # start, end, text
+    skills: tuple[Skill, ...] = ()
+    notes: tuple[str, ...] = ()  # what the reader repaired or found missing
+
+
+# ---- conversations -------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Media:
+    """A pointer into a prepared source; no pixels. `kind` is image, clip, or the name of a map."""
+
+    source: str
+    config: str
+    video: str
+    first: int  # frame number in the stored sequence
+    count: int = 1
+    kind: str = "image"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Turn:
+    """One utterance. `role` is user or assistant."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Conversation:
+    """A question about media with its answer, as text (`turns`) and structured (`answer`).
+
+    `answer` is JSON-like and its form belongs to the task (`tasks/base.py`); `options` are the
+    label names that the question admits, so that a parser needs no look-up in the source.
+    """
+
+    id: str
+    task: str
+    media: tuple[Media, ...]
+    turns: tuple[Turn, ...]
+    answer: Any
+    options: tuple[str, ...] = ()
+    thinking: str | None = None
+    video: str = ""  # canonical id, for splits and for bootstrap over patients
+    split: str = ""
+    derived: str | None = None
+
+    @property
+    def prompt(self) -> str:
+        """The user's last question."""
+        return next(turn.text for turn in reversed(self.turns) if turn.role == "user")
+
+    @property
+    def target(self) -> str:
+        """The assistant's last answer as text."""
+        return next(turn.text for turn in reversed(self.turns) if turn.role == "assistant")
+
+
+# ---- JSON codec ----------------------------------------------------------------------------------
+
+
+def to_jsonable(value: Any) -> Any:
+    """Dataclasses to plain JSON values. Fields that equal their default are left out."""
+    if dataclasses.is_dataclass(value):
+        out = {}
+        for field in dataclasses.fields(value):
+            item = getattr(value, field.name)
+            if field.default is not dataclasses.MISSING and item == field.default:
+                continue
+            if field.default_factory is not dataclasses.MISSING and item == field.default_factory():
+                continue
+            out[field.name] = to_jsonable(item)
+        return out
+    if isinstance(value, (tuple, list)):
+        return [to_jsonable(item) for item in value]
+    if isinstance(value, dict):
+        return {key: to_jsonable(item) for key, item in value.items()}
+    return value
+
+
+def to_json(value: Any) -> str:
+    """One line of JSON, stable key order, no NaN."""
+    return json.dumps(to_jsonable(value), ensure_ascii=False, sort_keys=True, allow_nan=False)
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def from_jsonable(kind: Any, value: Any) -> Any:
+    """The inverse of `to_jsonable` for the type `kind`. Raises ValueError on an unknown field."""
+    origin = typing.get_origin(kind)
+    if kind is Any or value is None:
+        return value
+    if origin in (types.UnionType, typing.Union):
+        options = [arg for arg in typing.get_args(kind) if arg is not type(None)]
+        return from_jsonable(options[0], value)
+    if origin is tuple:
+        args = typing.get_args(kind)
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(from_jsonable(args[0], item) for item in value)
+        return tuple(from_jsonable(arg, item) for arg, item in zip(args, value, strict=True))
+    if origin is dict:
+        item_kind = typing.get_args(kind)[1]
+        return {key: from_jsonable(item_kind, item) for key, item in value.items()}
+    if dataclasses.is_dataclass(kind):
+        hints = _hints(kind)
+        unknown = sorted(set(value) - set(hints))
+        if unknown:
+            raise ValueError(
+                f"{kind.__name__} has no field {', '.join(unknown)}; it has {', '.join(hints)}"
+            )
+        return kind(**{key: from_jsonable(hints[key], item) for key, item in value.items()})
+    if kind is float:
+        return float(value)
+    return value
+
+
+def from_json(kind: Any, text: str) -> Any:
+    """Parses one line written by `to_json`."""
+    return from_jsonable(kind, json.loads(text))

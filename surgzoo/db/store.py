@@ -1,0 +1,107 @@
+"""Reading a prepared source: (video, time) -> record is arithmetic, nothing is searched.
+
+A prepared source is one TFDS folder, `<data_dir>/<source>/<config>/<version>/`, written by
+`surgzoo prepare`: array_record shards of `db/records.py` and `videos.jsonl`. Reading needs neither
+the builder's code nor TensorFlow.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+from surgzoo.db import records, schema
+
+DEFAULT_CONFIG = "fps1"
+
+
+class NotPreparedError(FileNotFoundError):
+    """A source that was not prepared (yet), or whose preparation did not end."""
+
+
+class Store:
+    """Random access to the frames of one prepared source.
+
+    Attributes:
+      source, config: its names. path: the TFDS folder. videos: all StoredVideo in stored order.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.source, self.config = self.path.parts[-3], self.path.parts[-2]
+        index = self.path / records.VIDEOS_FILE
+        if not index.exists():
+            raise NotPreparedError(
+                f"{index} is missing: the preparation of '{self.source}' did not end. Run "
+                f"`surgzoo prepare --source={self.source} --overwrite` again."
+            )
+        with open(index, encoding="utf-8") as file:
+            self.videos: tuple[records.StoredVideo, ...] = tuple(
+                schema.from_json(records.StoredVideo, line) for line in file
+            )
+        self._by_id = {stored.video.id: stored for stored in self.videos}
+
+    @classmethod
+    def open(cls, data_dir: str | Path, source: str, config: str = DEFAULT_CONFIG) -> Store:
+        """The newest version of a prepared source. NotPreparedError says what to run."""
+        folder = Path(data_dir).expanduser() / source / config
+        versions = [p for p in folder.glob("*.*.*") if (p / "dataset_info.json").exists()]
+        if not versions:
+            present = sorted(p.parent.name for p in folder.parent.glob("*/*.*.*"))
+            extra = f" (prepared configs: {', '.join(present)})" if present else ""
+            raise NotPreparedError(
+                f"'{source}' (config {config}) is not prepared in {data_dir}{extra}. Run "
+                f"`surgzoo prepare --source={source} --data_dir={data_dir}`."
+            )
+        return cls(max(versions, key=lambda p: tuple(int(n) for n in p.name.split("."))))
+
+    @functools.cached_property
+    def _reader(self):
+        import tensorflow_datasets as tfds
+
+        builder = tfds.builder_from_directory(self.path)
+        return builder.as_data_source(
+            split=records.SPLIT, decoders={"image": tfds.decode.SkipDecoding()}
+        )
+
+    def __getstate__(self):
+        """Workers open their own reader."""
+        return {k: v for k, v in self.__dict__.items() if k != "_reader"}
+
+    def __len__(self) -> int:
+        return sum(stored.count for stored in self.videos)
+
+    def __getitem__(self, index: int) -> records.FrameRecord:
+        """The record number `index` of the whole store."""
+        return records.decode(self._reader[index])
+
+    def video(self, video_id: str) -> records.StoredVideo:
+        """Raises KeyError that names the source."""
+        try:
+            return self._by_id[video_id]
+        except KeyError:
+            raise KeyError(f"{self.source} has no video '{video_id}' in {self.path}") from None
+
+    def frame(self, video_id: str, index: int) -> records.FrameRecord:
+        """Frame `index` of a video, counted in stored frames."""
+        stored = self.video(video_id)
+        if not 0 <= index < stored.count:
+            raise IndexError(
+                f"{self.source}/{video_id}: frame {index} of {stored.count} stored frames"
+            )
+        return self[stored.first + index]
+
+    def select(self, split: str, scheme: str = "default") -> list[records.StoredVideo]:
+        """Videos of a split under a split scheme; `all` selects every video."""
+        if split == "all":
+            return list(self.videos)
+        known = sorted({name for stored in self.videos for name in stored.video.splits})
+        if scheme not in known:
+            raise ValueError(f"{self.source} has no split scheme '{scheme}'; it has {known}")
+        return [stored for stored in self.videos if stored.video.splits.get(scheme) == split]
+
+    def records(self, stored: records.StoredVideo) -> Iterator[records.FrameRecord]:
+        """All records of a video, in order."""
+        for index in range(stored.first, stored.first + stored.count):
+            yield self[index]

@@ -1,0 +1,1 @@
+"""Decoding: what evaluation, serving and rollouts use to turn prompts into tokens."""

@@ -1,0 +1,151 @@
+"""Trivial baselines: what a score is worth against a model that never looks at the picture.
+
+A baseline is fitted on the training split's answers and says the same thing to every question of a
+kind: one task, source, procedure and set of options ("Where is the hook?" in nephrectomies). So it
+knows which operation it is in, and nothing about the frame. Its output is ordinary predictions,
+scored like a model's. Baselines are registered by answer form.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from surgzoo.db.schema import Conversation
+from surgzoo.evaluate.predictions import Prediction
+from surgzoo.evaluate.score import Scores, score_predictions
+from surgzoo.evaluate.truth import Truth, load_truth
+from surgzoo.tasks.base import AnswerForm
+
+Fit = Callable[[Sequence[Any]], Any]  # training answers of one kind of question -> the answer
+
+
+class Baseline(NamedTuple):
+    """A named rule, and what it says in words."""
+
+    name: str
+    about: str
+    fit: Fit
+
+
+BASELINES: dict[AnswerForm, list[Baseline]] = {
+    "labels": [],
+    "label": [],
+    "boxes": [],
+    "triplets": [],
+}
+
+
+def baseline(form: AnswerForm, name: str, about: str) -> Callable[[Fit], Fit]:
+    """Registers a fit function for one answer form."""
+
+    def register(fit: Fit) -> Fit:
+        BASELINES[form].append(Baseline(name, about, fit))
+        return fit
+
+    return register
+
+
+@baseline("label", "majority", "the most frequent label of the training split")
+def majority(answers: Sequence[str]) -> str:
+    return collections.Counter(answers).most_common(1)[0][0]
+
+
+@baseline("labels", "frequent set", "the most frequent set of labels of the training split")
+@baseline("triplets", "frequent set", "the most frequent set of triplets of the training split")
+def frequent_set(answers: Sequence[list]) -> list:
+    keys = collections.Counter(json.dumps(sorted(answer)) for answer in answers)
+    return json.loads(keys.most_common(1)[0][0])
+
+
+@baseline("labels", "prior", "the labels that more than half of the training frames show")
+@baseline("triplets", "prior", "the triplets that more than half of the training frames show")
+def prior(answers: Sequence[list]) -> list:
+    counts = collections.Counter(json.dumps(item) for answer in answers for item in answer)
+    return [json.loads(key) for key, count in counts.items() if count > len(answers) / 2]
+
+
+@baseline(
+    "boxes", "mean box", "the frequent instruments, each at its mean box of the training split"
+)
+def mean_box(answers: Sequence[list]) -> list:
+    """A mean box for each label in more than half of the frames, or for the most frequent label."""
+    boxes: dict[str, list] = collections.defaultdict(list)
+    frames: collections.Counter[str] = collections.Counter()
+    for answer in answers:
+        frames.update({name for name, _ in answer})
+        for name, box in answer:
+            boxes[name].append(box)
+    if not boxes:
+        return []
+    often = [name for name, count in frames.items() if count > len(answers) / 2]
+    names = often or [frames.most_common(1)[0][0]]
+    return [[name, [float(v) for v in np.mean(boxes[name], axis=0)]] for name in names]
+
+
+def baseline_predictions(training: Truth, truth: Truth) -> dict[str, dict[str, list[Prediction]]]:
+    """{task: {baseline: predictions for the conversations of `truth`}}.
+
+    A kind of question that the training split lacks gets no prediction, and a warning.
+    """
+    answers: dict[tuple, list] = collections.defaultdict(list)
+    for conversation in training.conversations.values():
+        answers[_kind(training, conversation)].append(conversation.answer)
+    out: dict[str, dict[str, list[Prediction]]] = {}
+    for name, task in truth.tasks.items():
+        asked = {c.id: _kind(truth, c) for c in truth.conversations.values() if c.task == name}
+        lacking = set(asked.values()) - set(answers)
+        if lacking:
+            where = ", ".join(sorted({f"{kind[0]} ({kind[1]})" for kind in lacking}))
+            message = f"no baseline for some questions of {name}, {where}: none like it to train on"
+            warnings.warn(message, stacklevel=2)
+        out[name] = {}
+        for rule in BASELINES[task.answer_form]:
+            said = {kind: rule.fit(answers[kind]) for kind in set(asked.values()) - lacking}
+            texts = {kind: task.render(answer) for kind, answer in said.items()}
+            out[name][rule.name] = [
+                Prediction(id, f"baseline/{rule.name}", texts[kind], said[kind])
+                for id, kind in asked.items()
+                if kind in texts
+            ]
+    return out
+
+
+def score_baselines(
+    truth: Truth, data_dir: str | Path, *, train_split: str = "train"
+) -> dict[str, dict[str, Scores]]:
+    """{task: {baseline: scores}} on the conversations of `truth`.
+
+    A baseline without a single answer (nothing in the training split) is left out.
+    """
+    training = load_truth(
+        data_dir, truth.stores, truth.tasks, split=train_split, scheme=truth.scheme
+    )
+    predictions = baseline_predictions(training, truth)
+    scores: dict[str, dict[str, Scores]] = {}
+    for task, rules in predictions.items():
+        alone = dataclasses.replace(truth, tasks={task: truth.tasks[task]})
+        scores[task] = {
+            name: score_predictions(items, alone) for name, items in rules.items() if items
+        }
+    return scores
+
+
+def strongest(scores: Mapping[str, Scores], task: str) -> str | None:
+    """The baseline with the highest headline metric of a task; None when there is none."""
+    values = {name: item.row(task).value for name, item in scores.items()}
+    known = {name: value for name, value in values.items() if value is not None}
+    return max(known, key=known.__getitem__) if known else None
+
+
+def _kind(truth: Truth, conversation: Conversation) -> tuple[str, str, str, tuple[str, ...]]:
+    """What decides a baseline's answer: source.config, procedure, task and options."""
+    source = conversation.id.split("/", 1)[0]
+    return source, truth.video(conversation.id).procedure, conversation.task, conversation.options

@@ -1,0 +1,155 @@
+"""The tables of the report: headline, breakdown, all metrics; and the headline as plain text."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from surgzoo.evaluate.baselines import BASELINES, strongest
+from surgzoo.evaluate.report.words import percent, seconds, signed, title
+from surgzoo.evaluate.score import Row, Scores
+
+Baselines = Mapping[str, Mapping[str, Scores]]  # task -> baseline -> scores
+
+
+@dataclasses.dataclass(frozen=True)
+class Headline:
+    """One task: the model's headline metric beside the strongest trivial baseline."""
+
+    row: Row
+    baseline: str | None
+    about: str  # what that baseline does
+    baseline_value: float | None
+
+    @property
+    def margin(self) -> float | None:
+        if self.row.value is None or self.baseline_value is None:
+            return None
+        return self.row.value - self.baseline_value
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricTable:
+    """All metrics of one task: a line for each, a column for the model and each baseline."""
+
+    task: str
+    headline: str
+    columns: list[str]
+    lines: list[tuple[str, list[float | None]]]
+    details: list[tuple[str, list[float | None]]]  # metrics of single classes: "f1/grasper"
+
+
+def headlines(scores: Scores, baselines: Baselines) -> list[Headline]:
+    """One line a task."""
+    lines = []
+    for row in scores.select("all"):
+        rivals = baselines.get(row.task, {})
+        best = strongest(rivals, row.task)
+        about = next((b.about for form in BASELINES.values() for b in form if b.name == best), "")
+        value = None if best is None else rivals[best].row(row.task).value
+        lines.append(Headline(row, best, about, value))
+    return lines
+
+
+def breakdown(scores: Scores, baselines: Baselines, group: str) -> list[tuple[str, list[Headline]]]:
+    """(name of the group, a headline for each of its tasks); [] for one group alone."""
+    groups: dict[str, list[Headline]] = {}
+    overall = {line.row.task: line for line in headlines(scores, baselines)}
+    for row in scores.select(group):
+        whole = overall[row.task]
+        value = None
+        if whole.baseline is not None:
+            rival = baselines[row.task][whole.baseline]
+            value = rival.row(row.task, group, row.name).value
+        line = dataclasses.replace(whole, row=row, baseline_value=value)
+        groups.setdefault(row.name, []).append(line)
+    return list(groups.items()) if len(groups) > 1 else []
+
+
+def metric_tables(scores: Scores, baselines: Baselines) -> list[MetricTable]:
+    """One table a task."""
+    tables = []
+    for row in scores.select("all"):
+        columns = {"model": row}
+        columns |= {name: s.row(row.task) for name, s in baselines.get(row.task, {}).items()}
+        lines = [
+            (name, [column.metrics.get(name) for column in columns.values()])
+            for name in row.metrics
+        ]
+        tables.append(
+            MetricTable(
+                row.task,
+                row.headline,
+                list(columns),
+                [line for line in lines if "/" not in line[0]],
+                [line for line in lines if "/" in line[0]],
+            )
+        )
+    return tables
+
+
+def summary(scores: Scores, baselines: Baselines) -> str:
+    """The headline table for a terminal, also valid Markdown. Percent throughout."""
+    head = (
+        "task",
+        "metric",
+        "model",
+        "95 %",
+        "baseline",
+        "margin",
+        "answers",
+        "unparsed",
+        "latency",
+    )
+    lines = [
+        (
+            title(line.row.task),
+            title(line.row.headline),
+            percent(line.row.value),
+            interval(line.row),
+            f"{percent(line.baseline_value)} ({line.baseline})" if line.baseline else "–",
+            signed(line.margin),
+            f"{line.row.predicted}/{line.row.expected}",
+            str(line.row.unparsed),
+            seconds(line.row.latency),
+        )
+        for line in headlines(scores, baselines)
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+    numeric = {2, 5, 6, 7, 8}
+
+    def join(cells: tuple[str, ...]) -> str:
+        padded = (
+            cell.rjust(width) if number in numeric else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return "| " + " | ".join(padded) + " |"
+
+    rule = "|" + "|".join(
+        "-" * (w + 1) + (":" if n in numeric else "-") for n, w in enumerate(widths)
+    )
+    text = "\n".join([join(head), rule + "|", *map(join, lines)])
+    return text + "\n" + "".join(f"\n{note}\n" for note in notes(scores))
+
+
+def interval(row: Row) -> str:
+    """ "71.2–80.4", or a dash for too few videos."""
+    return "–" if row.interval is None else f"{percent(row.interval[0])}–{percent(row.interval[1])}"
+
+
+def notes(scores: Scores) -> list[str]:
+    """What a reader must know before believing the numbers."""
+    out = []
+    missing = sum(row.missing for row in scores.select("all"))
+    expected = sum(row.expected for row in scores.select("all"))
+    if missing:
+        effect = "counted as wrong" if scores.missing == "wrong" else "left out of the scores"
+        out.append(f"{missing:,} of {expected:,} questions have no prediction; they are {effect}.")
+    if scores.unknown:
+        out.append(f"{len(scores.unknown):,} predictions name no question and were left out.")
+    if scores.outside:
+        out.append(
+            f"{scores.outside:,} predictions are on videos outside split '{scores.split}' and were "
+            "left out."
+        )
+    return out

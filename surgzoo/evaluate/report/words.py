@@ -1,0 +1,57 @@
+"""Numbers and names as a person reads them."""
+
+from __future__ import annotations
+
+# How the field writes what a metric's name abbreviates.
+_SPELLINGS = {
+    "f1": "F1",
+    "iou": "IoU",
+    "miou": "mIoU",
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "map": "mAP",
+    "i": "I",
+    "v": "V",
+    "t": "T",
+    "iv": "IV",
+    "it": "IT",
+    "ivt": "IVT",
+}
+
+
+def title(name: str) -> str:
+    """A registered name as a heading: "ivt_f1" -> "IVT F1", "phase_recognition" -> "Phase ..."."""
+    words = [_SPELLINGS.get(word.lower(), word) for word in name.replace("/", " / ").split("_")]
+    text = " ".join(words)
+    return text[:1].upper() + text[1:] if words[0] not in _SPELLINGS.values() else text
+
+
+def percent(value: float | None) -> str:
+    """A fraction in percent with one decimal, without the sign; a dash for None."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference of fractions in percentage points, with its sign."""
+    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def seconds(value: float | None) -> str:
+    """A duration of an answer: "210 ms", "1.4 s"."""
+    if value is None:
+        return "–"
+    return f"{1000 * value:.0f} ms" if value < 0.9995 else f"{value:.1f} s"
+
+
+def clock(value: float, longest: float | None = None) -> str:
+    """A time in a video: "42 s", or "12:30" where the video is longer than five minutes."""
+    if (value if longest is None else longest) <= 300:
+        return f"{value:g} s" if value == round(value, 1) else f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 frame", "1,204 frames"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,320 @@
+"""Scores of a predictions file: needs the file and the prepared data, no model.
+
+The true answers are made again from the data, every text is parsed again by its task, and the
+task's own metrics are computed over everything, per source, per procedure and per video. An
+unparsed answer counts as wrong. A conversation without a prediction is reported, and counts as
+wrong on request.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from surgzoo.db import schema
+from surgzoo.evaluate.predictions import Prediction, PredictionsError, read_predictions
+from surgzoo.evaluate.truth import Truth, load_truth, named, place, uncollected
+from surgzoo.tasks.base import Parsed, Scored, Task
+
+Group = Literal["all", "source", "procedure", "video"]
+Policy = Literal["report", "wrong"]
+
+RESAMPLES = 1000  # of the bootstrap over videos
+FEWEST_VIDEOS = 5  # below this an interval over videos would say nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class Graded:
+    """A conversation, what was predicted for it and the answer that scoring read from it."""
+
+    conversation: schema.Conversation
+    prediction: Prediction
+    answer: Any | None  # None = unparsed
+    error: str | None  # why it is unparsed
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """The scores of one task on one group of conversations.
+
+    `group` says what `name` is: "all", a source ("source.config"), a procedure or a video (its
+    place). `interval` is the 95 % bootstrap interval of the headline over videos. A metric that is
+    undefined on the group (NaN) is None. `latency` is the mean in seconds.
+    """
+
+    task: str
+    group: Group
+    name: str
+    headline: str
+    metrics: dict[str, float | None]
+    expected: int
+    predicted: int
+    unparsed: int
+    reasons: dict[str, int]
+    latency: float | None = None
+    interval: tuple[float, float] | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The headline metric."""
+        return self.metrics.get(self.headline)
+
+    @property
+    def missing(self) -> int:
+        return self.expected - self.predicted
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What `scores.json` holds: a row for each task and group, and what did not fit the data."""
+
+    models: list[str]
+    split: str
+    scheme: str
+    missing: Policy
+    rows: list[Row]
+    unknown: list[str]  # ids that name no conversation
+    outside: int  # predictions on videos of other splits
+
+    def row(self, task: str, group: Group = "all", name: str = "all") -> Row:
+        """Raises KeyError when there is no such row."""
+        for row in self.rows:
+            if (row.task, row.group, row.name) == (task, group, name):
+                return row
+        raise KeyError(f"no scores of {task} for {group} {name}")
+
+    def select(self, group: Group, task: str | None = None) -> list[Row]:
+        """The rows of one kind of group, of one task or of all."""
+        return [row for row in self.rows if row.group == group and task in (None, row.task)]
+
+    @property
+    def tasks(self) -> list[str]:
+        return [row.task for row in self.select("all")]
+
+    def save(self, path: str | Path) -> None:
+        """Writes `scores.json`."""
+        text = json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Scores:
+        """Reads what `save` wrote."""
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        rows = [
+            Row(**{**row, "interval": row["interval"] and tuple(row["interval"])})
+            for row in values.pop("rows")
+        ]
+        return cls(rows=rows, **values)
+
+
+def score(
+    predictions: str | Path,
+    data_dir: str | Path,
+    *,
+    split: str = "test",
+    scheme: str = "default",
+    sources: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    missing: Policy = "report",
+    unknown: Literal["error", "report"] = "error",
+) -> Scores:
+    """Scores a predictions file against the prepared data below `data_dir`.
+
+    Args:
+      predictions: the file.
+      data_dir: where the sources were prepared.
+      split, scheme: which videos count. "all" takes every video.
+      sources, tasks: what the predictions should cover ("source.config", task names). By default
+        what their ids name.
+      missing: "wrong" counts a conversation without prediction as a wrong answer.
+      unknown: "report" lists ids that name no conversation in `Scores.unknown` instead of raising.
+
+    Raises PredictionsError (damaged lines, duplicates, unknown ids, nothing to score) and
+    NotPreparedError.
+    """
+    items, truth = read_all(
+        predictions, data_dir, split=split, scheme=scheme, sources=sources, tasks=tasks
+    )
+    return score_predictions(items, truth, missing=missing, unknown=unknown)
+
+
+@uncollected()
+def read_all(
+    predictions: str | Path,
+    data_dir: str | Path,
+    *,
+    split: str,
+    scheme: str,
+    sources: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+) -> tuple[list[Prediction], Truth]:
+    """A predictions file and the truth that it is to be compared with. Raises as `score` does."""
+    items = list(read_predictions(predictions))
+    if not items:
+        raise PredictionsError(f"{predictions} holds no prediction")
+    named_sources, named_tasks = named(item.id for item in items)
+    truth = load_truth(
+        data_dir, sources or named_sources, tasks or named_tasks, split=split, scheme=scheme
+    )
+    return items, truth
+
+
+@uncollected()
+def score_predictions(
+    predictions: Iterable[Prediction],
+    truth: Truth,
+    *,
+    missing: Policy = "report",
+    unknown: Literal["error", "report"] = "error",
+) -> Scores:
+    """As `score`, for predictions and truth that are already in memory."""
+    predictions = list(predictions)
+    graded, strangers, outside = grade(predictions, truth)
+    if strangers and unknown == "error":
+        raise PredictionsError(
+            f"{len(strangers)} predictions name no conversation of the prepared data, the first "
+            f"{', '.join(strangers[:3])}. Were they made on another preparation or with another "
+            "version of the task? (unknown='report' scores the others.)"
+        )
+    if not graded:
+        raise PredictionsError(
+            f"none of the {len(predictions)} predictions is on a video of split '{truth.split}' "
+            f"({truth.scheme}); {outside} are on videos of other splits"
+        )
+    rows = []
+    for task in truth.tasks:
+        rows += _task_rows(truth, task, graded, missing)
+    models = sorted({item.prediction.model for item in graded.values()})
+    return Scores(models, truth.split, truth.scheme, missing, rows, strangers, outside)
+
+
+def grade(
+    predictions: Iterable[Prediction], truth: Truth
+) -> tuple[dict[str, Graded], list[str], int]:
+    """Parses every answer: (id -> graded, ids of no conversation, number outside the split)."""
+    graded: dict[str, Graded] = {}
+    strangers: list[str] = []
+    outside = 0
+    for prediction in predictions:
+        conversation = truth.conversations.get(prediction.id)
+        if conversation is not None:
+            parsed = read_answer(prediction, conversation, truth.tasks[conversation.task])
+            graded[prediction.id] = Graded(conversation, prediction, *parsed)
+        elif place(prediction.id) in truth.others:
+            outside += 1
+        else:
+            strangers.append(prediction.id)
+    return graded, strangers, outside
+
+
+def read_answer(prediction: Prediction, conversation: schema.Conversation, task: Task) -> Parsed:
+    """The answer in the text; without a text the structured one of the file, if it has the form."""
+    if prediction.text is not None:
+        return task.parse(prediction.text, conversation)
+    if prediction.answer is None:
+        return Parsed(None, prediction.error or "no text")
+    try:
+        text = task.render(prediction.answer)
+    except (TypeError, ValueError, AttributeError, IndexError, KeyError):
+        return Parsed(None, f"'answer' does not have the form of {task.answer_form}")
+    # Parsing the rendered text checks names and numbers; the answer itself is what counts, because
+    # rendering rounds boxes.
+    parsed = task.parse(text, conversation)
+    return parsed if parsed.answer is None else Parsed(prediction.answer)
+
+
+# ---- rows ----------------------------------------------------------------------------------------
+
+
+def _task_rows(truth: Truth, task: str, graded: dict[str, Graded], missing: Policy) -> list[Row]:
+    """All rows of one task: everything, then sources, procedures and videos in stored order."""
+    members: dict[tuple[Group, str], list[str]] = collections.defaultdict(list)
+    for id, conversation in truth.conversations.items():
+        if conversation.task == task:
+            members["all", "all"].append(id)
+            members["source", id.split("/", 1)[0]].append(id)
+            members["procedure", truth.video(id).procedure].append(id)
+            members["video", place(id)].append(id)
+    order: tuple[Group, ...] = ("all", "source", "procedure", "video")
+    keys = sorted(members, key=lambda key: order.index(key[0]))  # stable: stored order inside
+    rows: list[Row] = []
+    for key in keys:
+        if rows and len(members[key]) == rows[0].expected:  # one source, one procedure: the same
+            rows.append(dataclasses.replace(rows[0], group=key[0], name=key[1]))
+        else:
+            rows.append(_row(truth, task, key, members[key], graded, missing))
+    if rows:
+        videos = [row for row in rows if row.group == "video"]
+        rows[0] = dataclasses.replace(rows[0], interval=_interval(rows[0].value, videos))
+    return rows
+
+
+def _row(
+    truth: Truth,
+    name: str,
+    key: tuple[Group, str],
+    ids: list[str],
+    graded: dict[str, Graded],
+    missing: Policy,
+) -> Row:
+    task = truth.tasks[name]
+    answered = [graded[id] for id in ids if id in graded]
+    counted = ids if missing == "wrong" else [id for id in ids if id in graded]
+    scored = [
+        Scored(truth.conversations[id], graded[id].answer if id in graded else None)
+        for id in counted
+    ]
+    metrics = task.metrics(scored) if scored else {}
+    unparsed = [item for item in answered if item.answer is None]
+    latencies = [i.prediction.latency for i in answered if i.prediction.latency is not None]
+    return Row(
+        task=task.name,
+        group=key[0],
+        name=key[1],
+        headline=task.headline,
+        metrics={name: _finite(value) for name, value in metrics.items()},
+        expected=len(ids),
+        predicted=len(answered),
+        unparsed=len(unparsed),
+        reasons=count_reasons(item.error for item in unparsed),
+        latency=sum(latencies) / len(latencies) if latencies else None,
+    )
+
+
+def count_reasons(errors: Iterable[str | None]) -> dict[str, int]:
+    """How often each reason occurs, most frequent first, without what it quotes of the text."""
+    quoted = re.compile(r":? ?(?:'[^']*'|\"[^\"]*\")(?:, (?:'[^']*'|\"[^\"]*\"))*")
+    counts = collections.Counter(quoted.sub("", error or "no reason given") for error in errors)
+    return dict(counts.most_common())
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _interval(value: float | None, videos: Sequence[Row]) -> tuple[float, float] | None:
+    """95 % interval of a headline metric: percentile bootstrap over videos, clipped to [0, 1].
+
+    Frames of one operation are alike, so whole videos are drawn again. What is resampled is the
+    mean of the videos' own values, weighted by their answers; its deviations are then laid around
+    `value` (exact for metrics that are means over answers, an approximation for F1 and its like).
+    None for fewer than FEWEST_VIDEOS videos.
+    """
+    videos = [row for row in videos if row.value is not None]
+    if value is None or len(videos) < FEWEST_VIDEOS:
+        return None
+    values = np.array([row.value for row in videos])
+    weights = np.array([row.predicted for row in videos], float)
+    draws = np.random.default_rng(0).integers(len(videos), size=(RESAMPLES, len(videos)))
+    means = (values * weights)[draws].sum(1) / np.maximum(weights[draws].sum(1), 1)
+    deviations = np.quantile(means, (0.025, 0.975)) - np.average(values, weights=weights)
+    low, high = np.clip(value + deviations, 0.0, 1.0)
+    return float(low), float(high)

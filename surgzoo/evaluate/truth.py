@@ -1,0 +1,112 @@
+"""The true answers: conversations of prepared sources, with the place and time of each.
+
+One pass over the annotations of a video serves all tasks, and no pixel is decoded. A conversation's
+*place* is "source.config/video"; ids begin with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from surgzoo.data.conversations import address
+from surgzoo.db import schema
+from surgzoo.db.records import StoredVideo
+from surgzoo.db.store import Store
+from surgzoo.tasks import tasks as registry
+from surgzoo.tasks.base import Context, Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """What the prepared data says about some sources and tasks on one split.
+
+    Attributes:
+      conversations: id -> conversation, in stored order.
+      times: id -> seconds from the start of the video.
+      videos: place -> video, of the split.
+      others: places that the sources hold outside the split.
+      tasks: name -> task. stores: "source.config" -> store.
+    """
+
+    split: str
+    scheme: str
+    conversations: Mapping[str, schema.Conversation]
+    times: Mapping[str, float]
+    videos: Mapping[str, StoredVideo]
+    others: frozenset[str]
+    tasks: Mapping[str, Task]
+    stores: Mapping[str, Store]
+
+    def video(self, conversation_id: str) -> schema.Video:
+        """The video that a conversation of this truth is about."""
+        return self.videos[place(conversation_id)].video
+
+
+def place(conversation_id: str) -> str:
+    """ "source.config/video" of a conversation's id."""
+    return "/".join(conversation_id.split("/", 2)[:2])
+
+
+def named(ids: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The sources ("source.config") and the tasks that ids name, each sorted."""
+    parts = {(id.split("/", 1)[0], address(id)[4]) for id in ids}
+    return sorted({source for source, _ in parts}), sorted({task for _, task in parts})
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """No cyclic garbage collection inside: it would walk all records often and free none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@uncollected()
+def load_truth(
+    data_dir: str | Path,
+    sources: Iterable[str],
+    tasks: Iterable[str],
+    *,
+    split: str = "test",
+    scheme: str = "default",
+    seed: int = 0,
+) -> Truth:
+    """Reads the true answers of `tasks` on a split of `sources` ("source.config").
+
+    `seed` draws the wording of the questions and nothing else. Raises NotPreparedError for a source
+    that is not in `data_dir`, UnknownNameError for a task, ValueError for a split scheme.
+    """
+    stores = {name: Store.open(data_dir, *name.split(".", 1)) for name in sources}
+    encoders = {name: registry.get(name)() for name in tasks}
+    conversations: dict[str, schema.Conversation] = {}
+    times: dict[str, float] = {}
+    videos: dict[str, StoredVideo] = {}
+    others: set[str] = set()
+    for name, store in stores.items():
+        selected = {f"{name}/{stored.video.id}": stored for stored in store.select(split, scheme)}
+        videos |= selected
+        others |= {f"{name}/{stored.video.id}" for stored in store.videos} - set(selected)
+        for stored in selected.values():
+            for time, conversation in _scan(store, stored, encoders.values(), split, seed):
+                conversations[conversation.id] = conversation
+                times[conversation.id] = time
+    return Truth(split, scheme, conversations, times, videos, frozenset(others), encoders, stores)
+
+
+def _scan(
+    store: Store, stored: StoredVideo, encoders: Iterable[Task], split: str, seed: int
+) -> Iterator[tuple[float, schema.Conversation]]:
+    """(seconds, conversation) of one video: every record is read once."""
+    context = Context(store.config, stored.video, split)
+    for record in store.records(stored):
+        for encoder in encoders:
+            for conversation in encoder.encode(record.frame, record.annotations, context, seed):
+                yield record.frame.time, conversation

@@ -1,0 +1,120 @@
+"""The functional boundary of every model: parameters are a plain nested dict of arrays.
+
+Modules are Flax NNX, but nothing outside `models/` sees one. A `Model` binds a dict of arrays to a
+fresh module at each call, so that everything works under plain `jax.jit`, `jax.grad` and Orbax,
+without `nnx.jit`, shared references or global state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float, Int, PyTree
+
+from surgzoo.core.contract import Batch
+
+Params = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A config and the NNX module class that it describes. Hashable, holds no arrays.
+
+    Verbs are capabilities of the module: calling one that the architecture lacks raises
+    AttributeError. All are pure and may be traced.
+    """
+
+    config: Any
+    module: Callable[..., nnx.Module]  # called as module(config, rngs=rngs)
+
+    def init(self, rng: Array) -> Params:
+        """Fresh parameters, float32. Under `jax.jit` with out_shardings they are born sharded."""
+        return _arrays(nnx.split(self.module(self.config, rngs=nnx.Rngs(rng)))[1])
+
+    def abstract(self) -> PyTree[jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of the parameters; allocates nothing."""
+        return _arrays(_structure(self)[1])
+
+    def logical_axes(self) -> PyTree[tuple[str | None, ...]]:
+        """For every parameter a tuple with one logical axis name, or None, per dimension.
+
+        The leaves are tuples: map over them with `is_leaf=lambda x: isinstance(x, tuple)`.
+        """
+        return _map_variables(_axes_of, _structure(self)[1])
+
+    def bind(self, params: Params) -> nnx.Module:
+        """The module with these parameters, for use inside one traced function."""
+        return nnx.merge(_structure(self)[0], params)
+
+    def forward(self, params: Params, batch: Batch) -> Float[Array, "B S V"]:
+        """Logits of the next token at every position, float32."""
+        return self.bind(params).forward(batch)
+
+    def features(self, params: Params, batch: Batch) -> Float[Array, "B S H"]:
+        """Final hidden states, which `logits` reads; for losses that never hold all logits."""
+        return self.bind(params).features(batch)
+
+    def logits(self, params: Params, features: Float[Array, "*B H"]) -> Float[Array, "*B V"]:
+        """The output head on final hidden states, float32."""
+        return self.bind(params).logits(features)
+
+    def prefill(self, params: Params, batch: Batch, cache_len: int) -> tuple[Array, Any]:
+        """Reads the prompts. Returns the logits [B, V] at each row's last token, and the cache.
+
+        `cache_len` is the number of slots a row: the prompts' S plus the tokens to come.
+        """
+        return self.bind(params).prefill(batch, cache_len)
+
+    def extend(
+        self,
+        params: Params,
+        cache: Any,
+        tokens: Int[Array, "B S"],
+        positions: Int[Array, "B 3 S"] | None = None,
+    ) -> tuple[Float[Array, "B S V"], Any]:
+        """Appends tokens to every row. Returns their logits and the longer cache.
+
+        `positions` defaults to the ones that follow in each row.
+        """
+        return self.bind(params).extend(cache, tokens, positions)
+
+
+def parameter_count(model: Model) -> int:
+    """The number of parameters, by shapes alone."""
+    return sum(leaf.size for leaf in jax.tree.leaves(model.abstract()))
+
+
+@functools.lru_cache(maxsize=64)
+def _structure(model: Model) -> tuple[Any, Any]:
+    """The graph definition and the abstract state: both depend on the config only."""
+    return nnx.split(nnx.eval_shape(lambda: model.module(model.config, rngs=nnx.Rngs(0))))
+
+
+def _is_variable(x: Any) -> bool:
+    return isinstance(x, nnx.Variable)
+
+
+def _map_variables(fn: Callable[[nnx.Variable], Any], state: Any) -> Params:
+    """A nested dict with `fn(variable)` at the leaves."""
+    out: Params = {}
+    for path, variable in nnx.to_flat_state(state):
+        node = out
+        for key in path[:-1]:
+            node = node.setdefault(str(key), {})
+        node[str(path[-1])] = fn(variable)
+    return out
+
+
+def _arrays(state: Any) -> Params:
+    return _map_variables(lambda variable: variable.get_value(), state)
+
+
+def _axes_of(variable: nnx.Variable) -> tuple[str | None, ...]:
+    axes = variable.get_metadata("logical_axes")
+    # Layers stacked for lax.scan have one more, leading dimension than they were declared with.
+    return ("layers",) * (len(variable.get_value().shape) - len(axes)) + tuple(axes)

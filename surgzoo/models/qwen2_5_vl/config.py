@@ -1,0 +1,224 @@
+"""Sizes and choices of the Qwen2.5-VL family. Importing this imports neither JAX nor a tokenizer.
+
+Sources: arXiv 2502.13923 (table 1) and the configuration files of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from surgzoo.core.contract import Bucket
+
+if TYPE_CHECKING:
+    import jax
+    from jaxtyping import PyTree
+
+    from surgzoo.models.base import Model
+    from surgzoo.models.qwen2_5_vl.processor import QwenProcessor
+
+
+@dataclasses.dataclass(frozen=True)
+class TextConfig:
+    """The language model."""
+
+    vocab: int
+    width: int
+    depth: int
+    heads: int
+    kv_heads: int
+    mlp: int
+    tied: bool  # the output head is the embedding table
+    mrope_sections: tuple[int, int, int] = (16, 24, 24)  # frequencies for time, height, width
+    rope_theta: float = 1e6
+    norm_eps: float = 1e-6
+
+    @property
+    def head_dim(self) -> int:
+        return self.width // self.heads
+
+
+@dataclasses.dataclass(frozen=True)
+class VisionConfig:
+    """The vision transformer and its merger."""
+
+    width: int = 1280
+    depth: int = 32
+    heads: int = 16
+    mlp: int = 3420
+    full_attention_layers: tuple[int, ...] = (7, 15, 23, 31)  # the others attend inside windows
+    channels: int = 3
+    patch: int = 14  # pixels
+    temporal_patch: int = 2  # frames
+    merge: int = 2  # merge x merge patches become one token of the language model
+    window: int = 112  # pixels
+    norm_eps: float = 1e-6
+
+    @property
+    def head_dim(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def patch_dim(self) -> int:
+        """Length D of one flattened patch."""
+        return self.channels * self.temporal_patch * self.patch**2
+
+
+@dataclasses.dataclass(frozen=True)
+class InputConfig:
+    """How the processor turns pixels and turns of talk into a row. Sizes in pixels."""
+
+    image_size: int | None = None  # fixed square, aspect ratio dropped; None = resize by area
+    min_pixels: int = 4 * 28 * 28
+    max_pixels: int = 1280 * 28 * 28
+    video_min_pixels: int = 128 * 28 * 28  # per frame
+    video_max_pixels: int = 768 * 28 * 28
+    tokens_per_second: int = 2  # M-RoPE time steps per second of video
+    # Where text goes on after a video: True = after its largest position in any of the three
+    # components, as in the authors' own code; False = after its largest row or column, as
+    # transformers does from 5.3 on. They differ when a video lasts longer than its grid is wide.
+    text_after_time: bool = True
+    system_prompt: str | None = "You are a helpful assistant."
+    buckets: tuple[Bucket, ...] = (Bucket(1024, 0), Bucket(1536, 4096), Bucket(4096, 12288))
+
+
+@dataclasses.dataclass(frozen=True)
+class Qwen25VLConfig:
+    """A Qwen2.5-VL model: call `build()` for the model, `processor()` for its processor."""
+
+    text: TextConfig
+    vision: VisionConfig = VisionConfig()
+    input: InputConfig = InputConfig()
+    # float32 or bfloat16: of products. Parameters, softmax, norms and logits stay float32.
+    compute_dtype: str = "float32"
+    remat: str = "none"  # or dots, full: what the language model's backward pass recomputes
+    vision_remat: str = "none"
+    scan_layers: bool = True  # stacked layers; False = side by side, see layers/stack.py
+    init_std: float = 0.02  # of the embedding table
+    tokenizer: str | None = None  # default folder or file of the tokenizer; None = the shipped one
+
+    def __post_init__(self):
+        text, vision = self.text, self.vision
+        for what, width, heads in (
+            ("text", text.width, text.heads), ("vision", vision.width, vision.heads)
+        ):  # fmt: skip
+            if width % heads:
+                raise ValueError(f"{what} width {width} is not a multiple of its {heads} heads")
+        if text.heads % text.kv_heads:
+            raise ValueError(f"{text.heads} text heads cannot share {text.kv_heads} kv heads")
+        if 2 * sum(text.mrope_sections) != text.head_dim:
+            raise ValueError(
+                f"mrope_sections {text.mrope_sections} must add up to half of the head size "
+                f"{text.head_dim}"
+            )
+        if vision.head_dim % 4:
+            raise ValueError(f"vision head size {vision.head_dim} must be a multiple of 4")
+        if vision.window % (vision.patch * vision.merge):
+            raise ValueError(
+                f"window {vision.window} must be a multiple of patch * merge = "
+                f"{vision.patch * vision.merge} pixels"
+            )
+        if self.compute_dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"compute_dtype is float32 or bfloat16, not '{self.compute_dtype}'")
+
+    def build(self) -> Model:
+        """The model's functions; parameters come from `.init(rng)` or `weights.load`."""
+        from surgzoo.models.base import Model
+        from surgzoo.models.qwen2_5_vl.model import Qwen25VL
+
+        return Model(self, Qwen25VL)
+
+    def load_weights(
+        self, folder: str | pathlib.Path, abstract: PyTree[jax.ShapeDtypeStruct] | None = None
+    ) -> dict[str, Any]:
+        """Parameters from safetensors, placed as `abstract` says. See `weights.load`."""
+        from surgzoo.models.qwen2_5_vl import weights
+
+        return weights.load(self, folder, abstract)
+
+    def save_weights(
+        self, params: dict[str, Any], folder: str | pathlib.Path, **options: Any
+    ) -> list[pathlib.Path]:
+        """Writes safetensors that other programs load. See `weights.save`."""
+        from surgzoo.models.qwen2_5_vl import weights
+
+        return weights.save(self, params, folder, **options)
+
+    def processor(
+        self,
+        tokenizer: str | pathlib.Path | None = None,
+        buckets: Sequence[tuple[int, int]] | None = None,
+    ) -> QwenProcessor:
+        """The processor of this model.
+
+        Args:
+          tokenizer: a Qwen folder or a tokenizer.json; default the config's, else the shipped one.
+          buckets: static (tokens, patches) shapes of the rows; default the config's.
+
+        Raises ValueError when the tokenizer has more tokens than the model has embeddings.
+        """
+        from surgzoo.models.qwen2_5_vl.processor import QwenProcessor
+
+        buckets = self.input.buckets if buckets is None else buckets
+        return QwenProcessor(self, tokenizer or self.tokenizer, [Bucket(*b) for b in buckets])
+
+
+def tiny() -> Qwen25VLConfig:
+    """About 3 M parameters, 112 x 112 pixels, the shipped tokenizer: trains on a CPU in minutes."""
+    from surgzoo.models.qwen2_5_vl import tokenizer
+
+    vocab = tokenizer.vocab_size(tokenizer.SHIPPED)
+    return Qwen25VLConfig(
+        text=TextConfig(
+            vocab=-(-vocab // 64) * 64,  # rounded up: a multiple that any mesh can divide
+            width=192, depth=6, heads=4, kv_heads=2, mlp=384, tied=True, mrope_sections=(4, 10, 10),
+            # Rows are short and the grid is 4 x 4: at the usual base of a million the columns of an
+            # image, which get the slowest frequencies, could not be told apart.
+            rope_theta=10.0,
+        ),
+        vision=VisionConfig(
+            width=128, depth=4, heads=4, mlp=256, full_attention_layers=(1, 3), window=56
+        ),
+        input=InputConfig(
+            image_size=112,
+            system_prompt=None,
+            buckets=(Bucket(64, 0), Bucket(96, 64), Bucket(192, 256), Bucket(384, 512)),
+        ),
+        init_std=0.1,  # at this width 0.02 drowns the tokens in the residual stream
+    )  # fmt: skip
+
+
+def b3() -> Qwen25VLConfig:
+    """Qwen2.5-VL-3B."""
+    return _published(
+        TextConfig(151936, width=2048, depth=36, heads=16, kv_heads=2, mlp=11008, tied=True), 3420
+    )
+
+
+def b7() -> Qwen25VLConfig:
+    """Qwen2.5-VL-7B."""
+    return _published(
+        TextConfig(152064, width=3584, depth=28, heads=28, kv_heads=4, mlp=18944, tied=False), 3420
+    )
+
+
+def b32() -> Qwen25VLConfig:
+    """Qwen2.5-VL-32B."""
+    return _published(
+        TextConfig(152064, width=5120, depth=64, heads=40, kv_heads=8, mlp=27648, tied=False), 3456
+    )
+
+
+def b72() -> Qwen25VLConfig:
+    """Qwen2.5-VL-72B."""
+    return _published(
+        TextConfig(152064, width=8192, depth=80, heads=64, kv_heads=8, mlp=29568, tied=False), 3456
+    )
+
+
+def _published(text: TextConfig, vision_mlp: int) -> Qwen25VLConfig:
+    return Qwen25VLConfig(
+        text=text, vision=VisionConfig(mlp=vision_mlp), compute_dtype="bfloat16", remat="dots"
+    )

@@ -1,0 +1,94 @@
+"""The experiment: everything a run is determined by, as one typed value.
+
+A file in `configs/` returns one. It is written whole into every checkpoint's meta and into the
+run's config.json, so that a checkpoint can be evaluated, continued and reported without the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from surgzoo.data.pipeline import DataConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Which registered model, and what to change in its config.
+
+    Attributes:
+      overrides: fields of the model's config, e.g. {"compute_dtype": "bfloat16"}; nested with dots.
+      weights: Hugging Face folder to start from; None = random weights.
+      tokenizer: folder with tokenizer.json; None = the one that the model ships or `weights`.
+      trainable: regular expression over parameter paths ("/"-joined); others stay as they are.
+    """
+
+    name: str = "surgvlm-tiny"
+    overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
+    weights: str | None = None
+    tokenizer: str | None = None
+    trainable: str = ".*"
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with a schedule. `lr` is the peak; `final_lr` the last one as a share of it."""
+
+    lr: float = 1e-3
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_steps: int = 100
+    final_lr: float = 0.05
+    weight_decay: float = 0.05
+    b1: float = 0.9
+    b2: float = 0.95
+    eps: float = 1e-8
+    clip_norm: float = 1.0
+    accumulate: int = 1  # microbatches a step; the batch is cut, not multiplied
+    ema: float | None = None  # decay of an averaged copy that evaluation then uses
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """Sizes of the mesh axes; -1 takes what is left."""
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+    seq: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalConfig:
+    """What `surgzoo evaluate` asks. `limit` bounds the questions of a (source, task).
+
+    A source may name its builder config: "synthsurg.small".
+    """
+
+    sources: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    split: str = "test"
+    scheme: str = "default"
+    limit: int | None = None
+    batch_size: int = 64
+    max_new_tokens: int = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One run. `steps` optimizer steps; periods are in steps, 0 = never."""
+
+    name: str
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    objective: str = "causal_lm"
+    optim: OptimConfig = OptimConfig()
+    mesh: MeshConfig = MeshConfig()
+    eval: EvalConfig = EvalConfig()
+    steps: int = 1000
+    seed: int = 0
+    log_every: int = 10
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 2
+    tensorboard: bool = False
+    profile_at: int = 0  # first step of a five-step profile; 0 = none
+    allow_leak: bool = False  # train on videos that `eval` tests on; recorded in the checkpoint

@@ -1,0 +1,108 @@
+"""The training state: a plain dict of arrays with explicit shardings.
+
+params   nested dict, fp32
+opt      optimizer state over the trainable parameters, which are a flat {path: array} dict
+ema      (only with optim.ema) averaged copy of the trainable parameters
+step     int32 scalar: optimizer steps done
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from surgzoo.core import parallel
+
+Tree = dict[str, Any]
+
+
+def flatten(params: Tree, prefix: str = "") -> dict[str, Any]:
+    """Nested dict to {"a/b/c": leaf}."""
+    out = {}
+    for key, value in params.items():
+        path = f"{prefix}/{key}" if prefix else str(key)
+        out |= flatten(value, path) if isinstance(value, dict) else {path: value}
+    return out
+
+
+def trainable(params: Tree, pattern: str) -> dict[str, Any]:
+    """The parameters whose path matches. Raises ValueError when none does."""
+    chosen = {path: leaf for path, leaf in flatten(params).items() if re.search(pattern, path)}
+    if not chosen:
+        raise ValueError(f"no parameter path matches model.trainable = '{pattern}'")
+    return chosen
+
+
+def merge(params: Tree, changed: dict[str, Any], prefix: str = "") -> Tree:
+    """A copy of the nested dict with the given paths replaced."""
+    out = {}
+    for key, value in params.items():
+        path = f"{prefix}/{key}" if prefix else str(key)
+        out[key] = (
+            merge(value, changed, path) if isinstance(value, dict) else changed.get(path, value)
+        )
+    return out
+
+
+def abstract_state(
+    model: Any, tx: optax.GradientTransformation, pattern: str, ema: bool, mesh: Mesh
+) -> Tree:
+    """Shapes, dtypes and shardings of the whole state, without memory.
+
+    Optimizer moments get the shardings of their parameters; left to the compiler, all of them would
+    land unsharded on one device, since zeros do not depend on the parameters.
+    """
+    shapes = model.abstract()
+    specs = parallel.param_specs(shapes, model.logical_axes(), mesh)
+    parallel.check_sharded(shapes, specs, mesh)
+    shardings = parallel.shardings(specs, mesh)
+    replicated = NamedSharding(mesh, P())
+
+    def placed(leaf, sharding):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    params = jax.tree.map(placed, shapes, shardings)
+    learned = trainable(params, pattern)
+    opt = jax.eval_shape(tx.init, learned)
+    opt = optax.tree_utils.tree_map_params(
+        tx,
+        lambda leaf, like: placed(leaf, like.sharding),
+        opt,
+        learned,
+        transform_non_params=lambda leaf: placed(leaf, replicated),
+    )
+    state = {
+        "params": params,
+        "opt": opt,
+        "step": jax.ShapeDtypeStruct((), jnp.int32, sharding=replicated),
+    }
+    return state | ({"ema": learned} if ema else {})
+
+
+def init_state(
+    model: Any,
+    tx: optax.GradientTransformation,
+    pattern: str,
+    ema: bool,
+    mesh: Mesh,
+    rng: jax.Array,
+    params: Tree | None = None,
+) -> Tree:
+    """A fresh state on the mesh; `params` (already placed) replaces random weights."""
+    abstract = abstract_state(model, tx, pattern, ema, mesh)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+
+    def create(rng, params):
+        if params is None:
+            params = model.init(rng)
+        learned = trainable(params, pattern)
+        state = {"params": params, "opt": tx.init(learned), "step": jnp.zeros((), jnp.int32)}
+        return state | ({"ema": learned} if ema else {})
+
+    return jax.jit(create, out_shardings=shardings)(rng, params)

@@ -1,0 +1,56 @@
+"""Every config in configs/ is checked in seconds: names exist, one step traces on fake data."""
+
+from pathlib import Path
+
+import jax
+import pytest
+
+import surgzoo.configs
+from surgzoo.core import config as config_lib
+from surgzoo.core import parallel
+from surgzoo.core.contract import Bucket, Message
+from surgzoo.data.pipeline import stack
+from surgzoo.db.sources import sources
+from surgzoo.models.build import model_config
+from surgzoo.tasks import tasks
+from surgzoo.train import optim
+from surgzoo.train.experiment import Experiment
+from surgzoo.train.objectives import OBJECTIVES
+from surgzoo.train.state import abstract_state
+from surgzoo.train.step import make_train_step
+
+FILES = sorted(path for folder in surgzoo.configs.__path__ for path in Path(folder).glob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_config(path):
+    experiment = config_lib.load(path)
+    assert isinstance(experiment, Experiment)
+    assert config_lib.from_dict(Experiment, config_lib.to_dict(experiment)) == experiment
+    for part in experiment.data.mixture:
+        assert part.source in sources and part.task in tasks
+    assert set(experiment.eval.sources) <= set(sources.names())
+    assert set(experiment.eval.tasks) <= set(tasks.names())
+
+    config = model_config(experiment.model.name, experiment.model.overrides)
+    model, processor = config.build(), config.processor()
+    bucket = Bucket(*experiment.data.bucket)
+    row = processor.encode([Message("user", "?"), Message("assistant", "!")], [], bucket=bucket)
+    batch = stack([row] * experiment.data.batch_size)
+    mesh = parallel.make_mesh(data=1, devices=jax.devices()[:1])
+    tx = optim.optimizer(experiment.optim, experiment.steps)
+    pattern = experiment.model.trainable
+    abstract = abstract_state(model, tx, pattern, experiment.optim.ema is not None, mesh)
+    step = make_train_step(
+        model,
+        OBJECTIVES[experiment.objective],
+        tx,
+        abstract,
+        mesh,
+        pattern=pattern,
+        accumulate=experiment.optim.accumulate,
+        ema=experiment.optim.ema,
+    )
+    state, metrics = jax.eval_shape(step, abstract, batch)
+    assert metrics["loss"].shape == ()
+    assert jax.tree.map(lambda x: x.shape, state) == jax.tree.map(lambda x: x.shape, abstract)

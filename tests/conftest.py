@@ -1,0 +1,20 @@
+"""Eight fake devices for sharding tests, set before JAX is first imported; shared prepared data."""
+
+import os
+
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory):
+    """A data_dir with synthsurg's config `small`, rendered once a session. Do not write into it."""
+    from surgzoo.datasets.source_builder import prepare
+    from surgzoo.datasets.synthsurg.synthsurg import SynthSurg
+
+    folder = tmp_path_factory.mktemp("small_data")
+    prepare(SynthSurg, folder, config="small", workers=1)
+    return folder

@@ -1,0 +1,116 @@
+"""From a checkpoint to predictions, scores and the page."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from surgzoo.data.pipeline import Stores
+from surgzoo.db.store import Store
+from surgzoo.evaluate import predict as predict_module
+from surgzoo.evaluate import run
+from surgzoo.train.experiment import EvalConfig
+from surgzoo.train.loop import train
+from tests.train.toy_run import experiment
+
+TASKS = ("phase_recognition", "instrument_recognition")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, small_data):
+    folder = tmp_path_factory.mktemp("run")
+    settings = EvalConfig(
+        sources=("synthsurg.small",), tasks=TASKS, limit=9, batch_size=8, max_new_tokens=4
+    )
+    train(experiment(small_data, steps=2, eval=settings), folder / "toy")
+    return folder / "toy"
+
+
+def lines(result):
+    text = (result.folder / "predictions.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_everything_is_asked_once_and_reported(trained):
+    result = run.evaluate(trained)
+    found = lines(result)
+    assert len(found) == len({line["id"] for line in found}) == 18
+    assert {line["model"] for line in found} == {"surgvlm-tiny/toy@2"}
+    assert all(line["text"] is not None and line["latency"] > 0 for line in found)
+    assert result.report.is_file() and (result.folder / "scores.json").is_file()
+    assert "Phase recognition" in result.table
+
+    # Cut off in the middle of a line: what is there is kept, the rest is asked again.
+    path = result.folder / "predictions.jsonl"
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) // 2])
+    with pytest.warns(UserWarning, match="cut off"):
+        run.evaluate(trained, report=False)
+    again = {line["id"]: line["text"] for line in lines(result)}
+    assert again == {line["id"]: line["text"] for line in found}
+
+
+def test_a_corrupt_frame_costs_one_answer_and_is_named(trained, monkeypatch):
+    original = Store.frame
+
+    def frame(self, video_id, index):
+        record = original(self, video_id, index)
+        broken = index == 0
+        return dataclasses.replace(record, image=b"broken") if broken else record
+
+    monkeypatch.setattr(Store, "frame", frame)
+    result = run.evaluate(trained, split="val", report=False, limit=None)
+    wrong = [line for line in lines(result) if line["text"] is None]
+    assert {line["id"].split("/")[2] for line in wrong} == {"000000"}
+    assert all("cannot be decoded" in line["error"] for line in wrong)
+    assert len(lines(result)) > 2 * len(wrong)
+
+
+def test_answers_do_not_depend_on_the_batch(trained, monkeypatch):
+    texts = {}
+    for size in (8, 16):
+        (trained / "eval-train" / "predictions.jsonl").unlink(missing_ok=True)
+        result = run.evaluate(trained, split="train", report=False, batch_size=size, limit=11)
+        texts[size] = {line["id"]: line["text"] for line in lines(result)}
+    assert texts[8] == texts[16]
+
+
+def test_no_checkpoint_and_nothing_to_ask_are_explained(trained, tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a run of `surgzoo train`"):
+        run.evaluate(tmp_path)
+    (tmp_path / "config.json").write_text((trained / "config.json").read_text())
+    with pytest.raises(FileNotFoundError, match="no finished checkpoint"):
+        run.evaluate(tmp_path)
+    with pytest.raises(ValueError, match="nothing to ask"):
+        run.evaluate(trained, split="validation")
+
+
+def test_take_is_even():
+    assert run.take(list(range(10)), None) == list(range(10))
+    assert run.take(list(range(10)), 5) == [0, 2, 4, 6, 8]
+    assert run.take(list(range(3)), 5) == [0, 1, 2]
+
+
+def test_short_batches_are_filled_not_recompiled(trained, monkeypatch):
+    shapes = []
+    original = predict_module.make_greedy
+
+    def spying(*arguments):
+        generate = original(*arguments)
+
+        def call(params, batch):
+            shapes.append(np.shape(batch["tokens"]))
+            return generate(params, batch)
+
+        return call
+
+    monkeypatch.setattr(predict_module, "make_greedy", spying)
+    (trained / "eval-test" / "predictions.jsonl").unlink(missing_ok=True)
+    run.evaluate(trained, report=False, limit=9)
+    assert len(set(shapes)) == len({s[1] for s in shapes}) and all(s[0] == 8 for s in shapes)
+
+
+def test_stores_open_once(trained):
+    stores = Stores(run.load_experiment(trained).data.data_dir)
+    assert stores("synthsurg", "small") is stores("synthsurg", "small")

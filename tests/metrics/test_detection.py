@@ -1,0 +1,138 @@
+import contextlib
+import io
+
+import numpy as np
+import pytest
+import scipy.optimize
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from surgzoo.metrics import detection
+
+A, B, FAR = (0.0, 0.0, 0.4, 0.4), (0.0, 0.2, 0.4, 0.6), (0.8, 0.8, 0.9, 0.9)  # IoU(A, B) = 1/3
+
+
+def random_boxes(rng, n):
+    corners = rng.uniform(0, 0.7, (n, 2))
+    return np.concatenate([corners, corners + rng.uniform(0.1, 0.3, (n, 2))], axis=1)
+
+
+def jittered(rng, boxes):
+    out = boxes + rng.uniform(-0.03, 0.03, boxes.shape)
+    return np.clip(out, 0, 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_iou_against_pycocotools(seed):
+    rng = np.random.default_rng(seed)
+    a, b = random_boxes(rng, 7), random_boxes(rng, 5)
+    xywh = [np.concatenate([x[:, :2], x[:, 2:] - x[:, :2]], axis=1) for x in (a, b)]
+    assert detection.iou(a, b) == pytest.approx(coco_mask.iou(*xywh, [0] * 5))
+
+
+def test_iou_shapes_and_empty_boxes():
+    assert detection.iou(np.zeros((0, 4)), np.zeros((3, 4))).shape == (0, 3)
+    assert detection.iou([[0.5, 0.5, 0.5, 0.5]], [[0.5, 0.5, 0.5, 0.5]]).tolist() == [[0.0]]
+    assert detection.iou([A], [B])[0, 0] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (4, 1), (3, 3), (5, 8), (8, 5), (12, 12)])
+@pytest.mark.parametrize("seed", range(10))
+def test_match_against_scipy(shape, seed):
+    rng = np.random.default_rng(seed)
+    ious = rng.random(shape) * (rng.random(shape) < 0.6)
+    rows, columns = detection.match(ious)
+    assert len(set(rows)) == len(rows) and len(set(columns)) == len(columns)
+    assert (ious[rows, columns] > 0).all()
+    best = ious[scipy.optimize.linear_sum_assignment(ious, maximize=True)].sum()
+    assert ious[rows, columns].sum() == pytest.approx(best)
+
+
+def test_match_is_optimal_where_greedy_is_not():
+    rows, columns = detection.match(np.array([[0.9, 0.8], [0.8, 0.0]]))
+    assert list(zip(rows, columns, strict=True)) == [(0, 1), (1, 0)]
+
+
+def test_golden_mean_iou_and_what_false_positives_cost():
+    images = [
+        detection.overlap([("hook", A), ("hook", FAR)], [("hook", B)]),
+        detection.overlap([("grasper", A)], [("hook", A)]),  # right place, wrong class
+        detection.overlap([("hook", A)], [("hook", A), ("hook", FAR)]),
+        detection.overlap([("hook", A)], None),
+        detection.overlap([], []),
+    ]
+    assert detection.mean_iou(images) == pytest.approx((1 / 3 + 1) / 5)
+    assert detection.mean_iou_strict(images) == pytest.approx((1 / 3 + 1) / (5 + 3))
+    assert np.isnan(detection.mean_iou([detection.overlap([], [("hook", A)])]))
+    assert detection.mean_iou_strict([detection.overlap([], [("hook", A)])]) == 0.0
+    assert detection.mean_iou_strict([detection.overlap([], [])]) == 1.0
+
+
+def test_golden_average_precision():
+    truth = [[("hook", A)], [("hook", A)]]
+    assert detection.average_precision(truth, truth) == pytest.approx(np.ones(10))
+    half = detection.average_precision(truth, [[("hook", A)], []])
+    assert half == pytest.approx(np.full(10, 51 / 101))
+    assert detection.average_precision(truth, [None, None]) == pytest.approx(np.zeros(10))
+    assert np.isnan(detection.average_precision([[]], [[("hook", A)]])).all()
+    with pytest.raises(ValueError, match="1 images but 0"):
+        detection.average_precision([[]], [])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_average_precision_against_pycocotools(seed):
+    rng = np.random.default_rng(seed)
+    truth, prediction = [], []
+    for _ in range(int(rng.integers(1, 12))):
+        boxes = random_boxes(rng, int(rng.integers(0, 5)))
+        classes = rng.integers(1, 4, len(boxes))
+        keep = rng.random(len(boxes)) < 0.8
+        extra = random_boxes(rng, int(rng.integers(0, 3)))
+        if len(boxes) > 1:  # a second box on the same instrument
+            extra, keep[0] = np.concatenate([extra, jittered(rng, boxes[:1])]), True
+        given = np.concatenate([jittered(rng, boxes[keep]), extra])
+        labels = np.concatenate([classes[keep], rng.integers(1, 5, len(extra))])  # 4: never true
+        labels[-1:] = classes[:1] if len(boxes) > 1 else labels[-1:]
+        truth.append(list(zip(classes.tolist(), boxes.tolist(), strict=True)))
+        prediction.append(list(zip(labels.tolist(), given.tolist(), strict=True)))
+    if not any(truth) or not any(prediction):
+        pytest.skip("pycocotools cannot load no boxes")
+    evaluation = _coco(truth, prediction)
+    precision = evaluation.eval["precision"][:, :, :, 0, 2]  # T, R, K, all areas, 100 boxes
+    oracle = [p[p > -1].mean() for p in precision]
+    assert detection.average_precision(truth, prediction) == pytest.approx(oracle)
+    assert detection.average_precision(truth, prediction).mean() == pytest.approx(
+        evaluation.stats[0]
+    )
+
+
+def _coco(truth, prediction):
+    def rows(images):
+        return [
+            {
+                "image_id": image,
+                "category_id": name,
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1),
+                "iscrowd": 0,
+                "score": 1.0,
+            }
+            for image, boxes in enumerate(images, start=1)
+            for name, (x1, y1, x2, y2) in boxes
+        ]
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = {
+            "info": {},
+            "images": [{"id": i} for i in range(1, len(truth) + 1)],
+            "categories": [{"id": i, "name": str(i)} for i in range(1, 5)],
+            "annotations": [{"id": i, **row} for i, row in enumerate(rows(truth), start=1)],
+        }
+        coco.createIndex()
+        evaluation = COCOeval(coco, coco.loadRes(rows(prediction)), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation

@@ -1,0 +1,18 @@
+"""A plug-in: registers lazily, so that listing imports nothing heavy."""
+
+from pathlib import Path
+
+from surgzoo.core.registry import Card
+from surgzoo.db import ontology
+from surgzoo.db.sources import sources
+from surgzoo.models import models
+from surgzoo.tasks import tasks
+
+CARD = Card(summary="toy of a plug-in", licence="Apache-2.0", source="surgzoo's tests")
+
+
+def register() -> None:
+    ontology.add_tables(Path(__file__).parent)
+    models.register("toy-vlm", "surgzoo_toy.model:toy", CARD, origin="surgzoo-toy-plugin")
+    tasks.register("toy_colour", "surgzoo_toy.task:Colour", CARD, origin="surgzoo-toy-plugin")
+    sources.register("toy", "surgzoo_toy.source:Toy", CARD, origin="surgzoo-toy-plugin")

@@ -1,0 +1,34 @@
+"""A task of an outside package: the phase label, which the toy source uses for a colour."""
+
+from surgzoo.db import ontology
+from surgzoo.tasks.base import Parsed, Task
+
+
+class Colour(Task):
+    name = "toy_colour"
+    answer_form = "label"
+    headline = "accuracy"
+    templates = ("Which colour is it?", "What is the colour?")
+
+    def encode(self, frame, annotations, context, seed=0):
+        if annotations.phase is None:
+            return []
+        answer = ontology.name("phase", annotations.phase.concept)
+        options = ontology.names(context.source, "phase")
+        return [self.conversation(frame, context, answer, options=options, seed=seed)]
+
+    def render(self, answer):
+        return answer
+
+    def parse(self, text, conversation):
+        found = [option for option in conversation.options if option in text.lower()]
+        if len(found) != 1:
+            return Parsed(None, f"names {len(found)} colours")
+        return Parsed(found[0])
+
+    def metrics(self, scored):
+        right = [item.answer == item.conversation.answer for item in scored]
+        return {"accuracy": sum(right) / len(right)}
+
+    def reward(self, conversation, text):
+        return float(self.parse(text, conversation).answer == conversation.answer)

@@ -1,0 +1,111 @@
+"""Annotated frames for the tests of the tasks: real label tables, random annotations."""
+
+import random
+
+from hypothesis import strategies as st
+
+from surgzoo.db import ontology
+from surgzoo.db.schema import Box, Frame, FrameAnnotations, Instrument, Label, Triplet, Video
+from surgzoo.tasks import tasks
+from surgzoo.tasks.base import Context, Scored
+
+SOURCE = "cholect50"
+NAMES = (
+    "instrument_recognition",
+    "instrument_localization",
+    "phase_recognition",
+    "triplet_recognition",
+)
+
+
+def task(name):
+    return tasks.get(name)()
+
+
+def context(video="VID01", source=SOURCE):
+    return Context(
+        "fps1",
+        Video(
+            video, f"patient-{video}", source, "hepatobiliary", "cholecystectomy", "CC BY-NC-SA 4.0"
+        ),
+        "test",
+    )
+
+
+def frame(index=0, video="VID01"):
+    return Frame(video, index, float(index))
+
+
+def label(kind, concept):
+    return Label(concept, concept)
+
+
+def concepts(kind, source=SOURCE):
+    return [c for (k, _), c in ontology.table(source).items() if k == kind]
+
+
+def instrument(concept, box=None):
+    return Instrument(label("instrument", concept), None if box is None else Box(*box))
+
+
+def triplet(i, v, t):
+    return Triplet(label("instrument", i), label("verb", v), label("target", t))
+
+
+def encode(name, annotations, index=0, video="VID01", seed=0, source=SOURCE):
+    return task(name).encode(frame(index, video), annotations, context(video, source), seed)
+
+
+def random_annotations(rng: random.Random):
+    def box():
+        x, y = rng.uniform(0, 0.7), rng.uniform(0, 0.7)
+        return x, y, x + rng.uniform(0.05, 0.3), y + rng.uniform(0.05, 0.3)
+
+    return FrameAnnotations(
+        phase=label("phase", rng.choice(concepts("phase"))),
+        instruments=tuple(
+            instrument(rng.choice(concepts("instrument")), box()) for _ in range(rng.randint(0, 3))
+        ),
+        triplets=tuple(
+            triplet(*rng.choice(ontology.triplets(SOURCE))) for _ in range(rng.randint(0, 3))
+        ),
+    )
+
+
+def dataset(name, frames=60, videos=3, seed=0):
+    """Conversations of random frames of some videos."""
+    rng = random.Random(seed)
+    return [
+        conversation
+        for index in range(frames)
+        for conversation in encode(name, random_annotations(rng), index, f"VID{index % videos:02d}")
+    ]
+
+
+def perfect(conversations):
+    return [Scored(c, c.answer) for c in conversations]
+
+
+units = st.integers(0, 999).flatmap(lambda a: st.tuples(st.just(a), st.integers(a + 1, 1000)))
+boxes = st.tuples(units, units).map(
+    lambda ranges: tuple(ranges[axis][end] / 1000 for end in (0, 1) for axis in (0, 1))
+)
+instruments = st.lists(
+    st.builds(instrument, st.sampled_from(concepts("instrument")), boxes), max_size=6
+).map(tuple)
+triplets = st.lists(
+    st.one_of(
+        st.sampled_from(ontology.triplets(SOURCE)),
+        st.tuples(*(st.sampled_from(concepts(kind)) for kind in ("instrument", "verb", "target"))),
+    ).map(lambda parts: triplet(*parts)),
+    max_size=6,
+).map(tuple)
+
+# Texts made of the pieces that models write, and of anything at all.
+PIECES = """
+hook grasper dissect gallbladder none no not the phase is preparation null verb target and
+, ; . : ( ) [ ] { } " 0 1 999 1001 0.5 -3 1e9 É İ ﬁ 图
+<think> </think> <answer> </answer> <|box_start|> label bbox_2d
+"""
+pieces = st.sampled_from([*PIECES.split(), "\n"])
+texts = st.one_of(st.text(), st.lists(pieces, max_size=40).map(" ".join))

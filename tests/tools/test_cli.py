@@ -1,0 +1,66 @@
+"""The command as a user meets it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from surgzoo.tools.main import COMMANDS
+
+
+def surgzoo(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "surgzoo.tools.main", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_one_screen_and_shows_an_example(command):
+    text = surgzoo(command, "--help").stdout
+    lines = text.splitlines()
+    assert len(lines) <= 30 and max(map(len, lines)) <= 110
+    assert f"  surgzoo {command}" in text
+    assert "--" in text.split("Flags:")[1]
+
+
+def test_overview_names_every_command():
+    shown = surgzoo("--help").stdout
+    assert all(f"  {command} " in shown for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tarin"], "Did you mean 'train'?"),
+        (["prepare"], "known: cholec80, cholect50, synthsurg"),
+        (["prepare", "--source=cholec08"], "no source 'cholec08'. Did you mean cholec80"),
+        (["prepare", "--source=cholec80"], "--manual_dir"),
+        (["prepare", "--sorce=cholec80"], "Unknown command line flag 'sorce'"),
+        (["list", "modles"], "choose from models, tasks, sources"),
+        (["train"], "--config=configs/NAME.py"),
+        (["train", "--config=nothing.py"], "Shipped configs"),
+        (["train", "--config=configs/synthsurg.py", "--config.optim.lrr=1"], "--config.optim.lr"),
+        (["train", "--config=configs/synthsurg.py"], "surgzoo prepare --source=synthsurg"),
+        (["evaluate", "--run_dir=nowhere"], "not a run of `surgzoo train`"),
+        (["score", "--predictions=nothing.jsonl"], "nothing.jsonl does not exist"),
+        (["score", "--config.optim.lr=1"], "takes no --config.* overrides"),
+    ],
+)
+def test_mistakes_get_a_way_out(tmp_path, arguments, message):
+    done = surgzoo(*arguments, cwd=tmp_path)
+    assert done.returncode != 0
+    assert message in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_list_json_is_complete():
+    listed = json.loads(surgzoo("list", "--json").stdout)
+    assert set(listed) == {"models", "tasks", "sources"}
+    assert {"surgvlm-tiny", "surgvlm-7b"} <= {row["name"] for row in listed["models"]}
+    assert all({"name", "summary", "licence", "source"} <= set(row) for row in listed["sources"])
+    only = json.loads(surgzoo("list", "models", "--json", "--pattern=*-7b").stdout)
+    assert [row["name"] for row in only] == ["surgvlm-7b"]

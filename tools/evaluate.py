@@ -1,0 +1,50 @@
+"""Ask a trained model the questions of a split, score its answers, write the report.
+
+  surgzoo evaluate --run_dir=runs/first
+  surgzoo evaluate --run_dir=runs/first --split=val --limit=200
+
+Writes predictions.jsonl, scores.json, summary.md and report.html into <run_dir>/eval-<split>. A run
+that was cut off continues: questions that have an answer are not asked again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "run folder of surgzoo train")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "prepared sources; default as in training")
+_SOURCES = flags.DEFINE_list("sources", None, "default as in the run's config")
+_TASKS = flags.DEFINE_list("tasks", None, "default as in the run's config")
+_SPLIT = flags.DEFINE_string("split", None, "train, val, test or all; default as in the config")
+_LIMIT = flags.DEFINE_integer("limit", None, "at most so many questions a (source, task)")
+_STEP = flags.DEFINE_integer("step", None, "checkpoint to use; default the newest")
+_BATCH = flags.DEFINE_integer("batch_size", None, "default as in the config")
+_REPORT = flags.DEFINE_bool("report", True, "also write report.html")
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo evaluate --help")
+    if not _RUN_DIR.value:
+        raise ValueError("say which run with --run_dir=runs/NAME")
+    from surgzoo.evaluate.run import evaluate
+
+    changes = {
+        "sources": None if _SOURCES.value is None else tuple(_SOURCES.value),
+        "tasks": None if _TASKS.value is None else tuple(_TASKS.value),
+        "split": _SPLIT.value,
+        "limit": _LIMIT.value,
+        "batch_size": _BATCH.value,
+    }
+    result = evaluate(
+        Path(_RUN_DIR.value),
+        data_dir=_DATA_DIR.value,
+        step=_STEP.value,
+        report=_REPORT.value,
+        **{name: value for name, value in changes.items() if value is not None},
+    )
+    print(result.table)
+    if result.report:
+        print(f"report: {result.report}")

@@ -1,0 +1,61 @@
+"""List what is registered, plug-ins included.
+
+  surgzoo list models
+  surgzoo list sources --json
+  surgzoo list models --pattern='surgvlm-*'
+
+Without a kind it lists models, tasks and sources. Licences are those of the code, the weights or
+the data, as their owners publish them.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+from absl import flags
+
+from surgzoo.core.registry import Registry
+from surgzoo.db.sources import sources
+from surgzoo.models import models
+from surgzoo.tasks import tasks
+
+_JSON = flags.DEFINE_bool("json", False, "print JSON instead of a table")
+_PATTERN = flags.DEFINE_string("pattern", "*", "shell-style wildcard over the names")
+
+KINDS: dict[str, Registry] = {"models": models, "tasks": tasks, "sources": sources}
+
+
+def main(argv: list[str]) -> None:
+    kinds = argv[1:] or list(KINDS)
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise ValueError(f"cannot list {', '.join(unknown)}; choose from {', '.join(KINDS)}")
+    listing = {kind: _rows(KINDS[kind], _PATTERN.value) for kind in kinds}
+    if _JSON.value:
+        print(json.dumps(listing[kinds[0]] if len(kinds) == 1 else listing, indent=2))
+        return
+    for kind, rows in listing.items():
+        width = max((len(row["name"]) for row in rows), default=0)
+        print(f"{kind} ({len(rows)})")
+        for row in rows:
+            summary = textwrap.shorten(row["summary"], 90)
+            print(f"  {row['name']:<{width}}  {summary}  [{row['licence']}]")
+
+
+def _rows(registry: Registry, pattern: str) -> list[dict]:
+    rows = []
+    for name in registry.names(pattern):
+        entry = registry.entry(name)
+        card = entry.card
+        rows.append(
+            {
+                "name": name,
+                "summary": card.summary,
+                "licence": card.licence,
+                "source": card.source,
+                "origin": entry.origin,
+                **card.details,
+            }
+        )
+    return rows

@@ -1,0 +1,113 @@
+"""surgzoo: one command for the programs of this folder.
+
+  surgzoo COMMAND [--flags]      surgzoo COMMAND --help      explains one command
+
+A command is a module of the same name with a docstring (its help), absl flags, and `main(argv)`.
+Only the module that was asked for is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+
+from absl import app, flags, logging
+
+from surgzoo.core import config as config_lib
+from surgzoo.core.config import ConfigError
+
+COMMANDS = {
+    "quickstart": "render the default data, train surgvlm-tiny, evaluate it, write the report",
+    "list": "what is registered: models, tasks, sources",
+    "prepare": "turn a source dataset into prepared records",
+    "train": "train an experiment config; continues where it stopped",
+    "evaluate": "ask a trained model the questions of a split -> predictions.jsonl",
+    "score": "score any predictions file against prepared data -> scores.json",
+    "report": "one HTML page with tables, frames and curves of a run",
+}
+
+# Errors that tell the user what to do; anything else keeps its traceback, as do these with
+# --verbosity=1.
+_EXPECTED = (ConfigError, ValueError, FileNotFoundError, ImportError, KeyError)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return
+    if arguments[0] == "--version":
+        import surgzoo
+
+        print(surgzoo.__version__)
+        return
+    command = arguments[0]
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        sys.exit(f"surgzoo: there is no command '{command}'.{hint}\n\n{_overview()}")
+    module = importlib.import_module(f"surgzoo.tools.{command}")
+    if any(argument in ("-h", "--help") for argument in arguments[1:]):
+        print(_help(command, module))
+        return
+    # The native libraries below JAX and TFDS write start-up notes to stderr.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        rest, found = config_lib.split_argv(arguments[1:])
+    except ConfigError as error:
+        sys.exit(f"surgzoo {command}: {error}")
+    config_lib.command_line.update(found)
+    if found and "config" not in flags.FLAGS:
+        sys.exit(f"surgzoo {command}: takes no --config.* overrides")
+    app.run(
+        lambda argv: _run(command, module, argv),
+        argv=[f"surgzoo {command}", *rest],
+        flags_parser=lambda argv: _parse(command, argv),
+    )
+
+
+def _parse(command: str, argv: list[str]) -> list[str]:
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(f"surgzoo {command}: {error}\n(surgzoo {command} --help lists the flags)")
+    return rest
+
+
+def _run(command: str, module, argv: list[str]) -> None:
+    logging.use_absl_handler()
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # the libraries below report every file at INFO
+    try:
+        module.main(argv)
+    except _EXPECTED as error:
+        if logging.level_debug():
+            raise
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        sys.exit(f"surgzoo {command}: {message}\n(--verbosity=1 shows where)")
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        sys.exit(f"surgzoo {command}: {error.strerror or error}{where}")
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    return f"surgzoo COMMAND [--flags]\n\n{rows}\n\nsurgzoo COMMAND --help explains a command."
+
+
+def _help(command: str, module) -> str:
+    """The module's docstring and its own flags, one screen."""
+    lines = [module.__doc__.strip(), "", "Flags:"]
+    own = flags.FLAGS.flags_by_module_dict().get(module.__name__, [])
+    for flag in own:
+        default = "" if flag.default in (None, "", False) else f" [{flag.default_as_str}]"
+        lines.append(f"  --{flag.name}{default}: {flag.help}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

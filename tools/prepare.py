@@ -1,0 +1,55 @@
+"""Turn a source dataset that you hold into prepared records (array_record) in one schema.
+
+  surgzoo prepare --source=synthsurg
+  surgzoo prepare --source=cholect50 --manual_dir=~/CholecT50 --data_dir=data
+
+Frames are decoded once, at the rate of the builder config (fps1 = one a second), and stored as JPEG
+with every annotation. What cannot be used is written to quarantine.jsonl beside the records.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from surgzoo.db import records
+from surgzoo.db.sources import sources
+from surgzoo.db.store import DEFAULT_CONFIG, Store
+
+_SOURCE = flags.DEFINE_string("source", None, "registered source (surgzoo list sources)")
+_MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "folder of the dataset as downloaded")
+_DATA_DIR = flags.DEFINE_string("data_dir", "data", "where prepared sources live")
+_CONFIG = flags.DEFINE_string("builder_config", DEFAULT_CONFIG, "builder config, e.g. fps1")
+_WORKERS = flags.DEFINE_integer("workers", 0, "processes; 0 = one a core")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "prepare again what is already prepared")
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo prepare --help")
+    if not _SOURCE.value:
+        raise ValueError(f"say what with --source=NAME; known: {', '.join(sources.names())}")
+    from surgzoo.datasets.source_builder import prepare
+
+    path = prepare(
+        sources.get(_SOURCE.value),
+        _DATA_DIR.value,
+        manual_dir=_MANUAL_DIR.value,
+        config=_CONFIG.value,
+        workers=_WORKERS.value,
+        overwrite=_OVERWRITE.value,
+    )
+    print(summary(Store(path)))
+
+
+def summary(store: Store) -> str:
+    """What was prepared, in a few lines."""
+    with open(store.path / records.QUARANTINE_FILE, encoding="utf-8") as file:
+        quarantined = sum(1 for _ in file)
+    schemes = sorted({scheme for stored in store.videos for scheme in stored.video.splits})
+    lines = [f"{store.source}: {len(store.videos)} videos, {len(store)} frames in {store.path}"]
+    for scheme in schemes:
+        counts = {s: len(store.select(s, scheme)) for s in ("train", "val", "test")}
+        lines.append(f"  split {scheme}: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
+    notes = sum(len(stored.annotations.notes) for stored in store.videos)
+    lines.append(f"  quarantined: {quarantined}, notes of the reader: {notes}")
+    return "\n".join(lines)

@@ -1,0 +1,40 @@
+"""Score the predictions of any model; needs that file and the prepared data, nothing else.
+
+  surgzoo score --predictions=theirs.jsonl --data_dir=data
+  surgzoo score --predictions=theirs.jsonl --split=val --missing=wrong --out=scores.json
+
+A line is {"id": ..., "text": ...}; the ids are those of the conversations (see docs/evaluate.md).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+_PREDICTIONS = flags.DEFINE_string("predictions", None, "predictions file (JSON lines)")
+_DATA_DIR = flags.DEFINE_string("data_dir", "data", "where the sources were prepared")
+_SPLIT = flags.DEFINE_string("split", "test", "train, val, test or all")
+_SCHEME = flags.DEFINE_string("scheme", "default", "split scheme of the sources")
+_MISSING = flags.DEFINE_enum("missing", "report", ["report", "wrong"], "unanswered questions")
+_BASELINES = flags.DEFINE_bool("baselines", True, "score the trivial baselines beside")
+_OUT = flags.DEFINE_string("out", None, "scores file; default scores.json beside the predictions")
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo score --help")
+    if not _PREDICTIONS.value:
+        raise ValueError("say what with --predictions=FILE")
+    from surgzoo.evaluate.baselines import score_baselines
+    from surgzoo.evaluate.report import tables
+    from surgzoo.evaluate.score import read_all, score_predictions
+
+    predictions = Path(_PREDICTIONS.value)
+    items, truth = read_all(predictions, _DATA_DIR.value, split=_SPLIT.value, scheme=_SCHEME.value)
+    scores = score_predictions(items, truth, missing=_MISSING.value)
+    rivals = score_baselines(truth, _DATA_DIR.value) if _BASELINES.value else {}
+    out = Path(_OUT.value) if _OUT.value else predictions.with_name("scores.json")
+    scores.save(out)
+    print(tables.summary(scores, rivals))
+    print(f"scores: {out}")
