@@ -22,8 +22,8 @@ def get_config() -> Experiment:
             batch_size=10,
             bucket=(160, 64),
         ),
-        optim=OptimConfig(lr=1.5e-3, warmup_steps=100, weight_decay=0.05),
+        optim=OptimConfig(name="muon", lr=1.5e-3, warmup_steps=100, weight_decay=0.05),
         eval=EvalConfig(sources=("synthsurg",), tasks=tuple(TASKS), split="test"),
-        steps=1500,
+        steps=1000,
         checkpoint_every=500,
     )

@@ -27,7 +27,8 @@ SCENES = {"cholecystectomy": CholecystectomyScene, "nephrectomy": NephrectomySce
 HANDS = {"bag": 1, "visitor": 2, "assistant": 3, "surgeon": 4}  # ids in the instrument map
 BAG_TRACK = 100
 SLIVER = 0.004  # share of the image below which an instrument does not count as visible
-HOVER = 0.17  # how far off the tissue an instrument waits, world units
+IDLE = 0.30  # how far back from the tissue an instrument waits, world units
+JET = 0.17  # how far from the tissue an irrigator spouts
 NEAREST, FARTHEST = 0.75, -0.40  # heights that depth 0 and 65535 stand for
 
 
@@ -196,10 +197,13 @@ class Operation:
         target = shapes.apply(to_view, self.scene.site(entry.act.site, values))
         toward = (port - target) / np.linalg.norm(port - target)
         touching = entry.touching(t) and entry.act.verb != "null_verb"
-        hover = target + HOVER * toward * (0.8 + 0.4 * entry.wander[2])
+        loose = 0.8 + 0.4 * entry.wander[2]
+        hover = target + IDLE * loose * toward
         pull = None
-        if entry.act.verb in ("null_verb", "irrigate"):
+        if entry.act.verb == "null_verb":
             rest = hover
+        elif entry.act.verb == "irrigate":
+            rest = target + JET * loose * toward
         else:
             rest = target
             if entry.act.verb == "retract":
@@ -300,7 +304,7 @@ class Operation:
             path = np.stack([pose.tip, wound])
         points = np.round(path * side * 16).astype(np.int32).reshape(-1, 1, 2)
         ink = np.zeros((side, side), np.float32)
-        cv2.polylines(ink, [points], False, 0.9, max(2, round(0.010 * side)), cv2.LINE_AA, 4)
+        cv2.polylines(ink, [points], False, 0.9, max(2, round(0.014 * side)), cv2.LINE_AA, 4)
         picture += (np.float32((0.22, 0.10, 0.50)) - picture) * ink[..., None]
 
     def _smoke_source(self, t: float, values, to_view) -> np.ndarray:
@@ -311,14 +315,14 @@ class Operation:
 
 
 def _opening(entry: Entry, t: float, touching: bool) -> float:
-    name, verb = entry.act.instrument, entry.act.verb
+    name = entry.act.instrument
     if name == "scissors":
         return 1.0 if int(2.2 * t) % 3 else 0.5
     if name == "clipper":
         half = 0.5 * (entry.touch + entry.leave)
         return 1.0 if not touching or t < half else 0.0
-    if not touching or verb == "null_verb":
-        return 0.5
+    if not touching:
+        return 1.0
     return {"grasper": 0.0, "bipolar": 0.5, "vessel_sealer": 0.5}.get(name, 0.0)
 
 

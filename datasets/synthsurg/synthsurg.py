@@ -1,7 +1,8 @@
 """SynthSurg: rendered laparoscopic operations with complete ground truth; needs no download.
 
-Each video is one patient; patients are drawn from (seed, number) alone, so a split can grow without
-changing the videos that it has. Procedures alternate, so every split holds both.
+Each video is one patient, drawn from (seed, number) alone. A split's numbers begin at `FIRST` in
+every config, so a config with more videos holds those of a smaller one, and none trains on what
+another tests on. Procedures alternate, so every split holds both.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from surgzoo.db import records, schema
 
 LICENCE = "Apache-2.0"
 JPEG_QUALITY = 92
+FIRST = {"train": 1, "val": 2001, "test": 3001}  # number of a split's first video
 
 
 @dataclasses.dataclass
@@ -49,9 +51,15 @@ class SynthSurg(SourceBuilder):
     """Builder of the rendered source."""
 
     name = source = truth.SOURCE
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS = [
         SynthSurgConfig(name="fps1", description="66 videos, 256 x 256, one frame a second"),
+        SynthSurgConfig(
+            name="large",
+            description="as fps1, with three times the training videos",
+            train=144,
+            depth=False,
+        ),
         SynthSurgConfig(
             name="small",
             description="6 short videos, 128 x 128, for tests and first steps",
@@ -74,9 +82,9 @@ class SynthSurg(SourceBuilder):
 
     def jobs(self, manual_dir: Path | None) -> Iterable[VideoJob]:
         config = self.builder_config
-        splits = ["train"] * config.train + ["val"] * config.val + ["test"] * config.test
-        for number, split in enumerate(splits, start=1):
-            yield _job(config, number, split)
+        for split, first in FIRST.items():
+            for number in range(first, first + getattr(config, split)):
+                yield _job(config, number, split)
 
 
 def _job(config: SynthSurgConfig, number: int, split: schema.Split) -> VideoJob:

@@ -32,8 +32,14 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with a schedule. `lr` is the peak; `final_lr` the last one as a share of it."""
+    """An optimizer with a schedule. `lr` is the peak; `final_lr` the last one as a share of it.
 
+    muon: orthogonalised momentum for the weight matrices inside the network (arXiv 2502.16982), its
+    updates scaled to the size of AdamW's so that `lr` means the same. Embeddings, the patch
+    embedding and vectors get AdamW with Nesterov momentum, and weight decay like the rest.
+    """
+
+    name: Literal["adamw", "muon"] = "adamw"
     lr: float = 1e-3
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_steps: int = 100

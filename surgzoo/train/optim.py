@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import optax
+import optax.contrib
 
 from surgzoo.train.experiment import OptimConfig
+
+MUON_RMS = 0.2  # of an update at lr 1, as AdamW's usually is (arXiv 2502.16982, section 2.2)
 
 
 def schedule(config: OptimConfig, steps: int) -> optax.Schedule:
@@ -22,15 +27,39 @@ def schedule(config: OptimConfig, steps: int) -> optax.Schedule:
 
 
 def optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
-    """AdamW with global-norm clipping. Vectors and scalars (norms, biases) get no weight decay."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(
-            schedule(config, steps),
+    """The named optimizer with global-norm clipping; it takes a flat {path: parameter}.
+
+    With adamw, vectors and scalars (norms, biases) get no weight decay.
+    """
+    rate = schedule(config, steps)
+    if config.name == "muon":
+        inner = optax.contrib.muon(
+            rate,
+            weight_decay=config.weight_decay,
+            adam_b1=config.b1,
+            adam_b2=config.b2,
+            adam_weight_decay=config.weight_decay,
+            muon_weight_dimension_numbers=_inner_matrices,
+            consistent_rms=MUON_RMS,
+        )
+    else:
+        inner = optax.adamw(
+            rate,
             b1=config.b1,
             b2=config.b2,
             eps=config.eps,
             weight_decay=config.weight_decay,
             mask=lambda params: jax.tree.map(lambda leaf: leaf.ndim >= 2, params),
-        ),
-    )
+        )
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), inner)
+
+
+def _inner_matrices(params: dict[str, Any]) -> dict[str, Any]:
+    """The kernels of layers, whose last two axes are input and output; not embeddings."""
+    matrix = optax.contrib.MuonDimensionNumbers(reduction_axis=-2, output_axis=-1)
+
+    def dimensions(path, leaf):
+        name = path[-1].key
+        return matrix if name.endswith("/kernel") and "/patch/" not in name else None
+
+    return jax.tree_util.tree_map_with_path(dimensions, params)

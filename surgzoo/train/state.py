@@ -69,14 +69,13 @@ def abstract_state(
 
     params = jax.tree.map(placed, shapes, shardings)
     learned = trainable(params, pattern)
-    opt = jax.eval_shape(tx.init, learned)
-    opt = optax.tree_utils.tree_map_params(
-        tx,
-        lambda leaf, like: placed(leaf, like.sharding),
-        opt,
-        learned,
-        transform_non_params=lambda leaf: placed(leaf, replicated),
-    )
+
+    def moment(path, leaf):
+        like = next((learned[k.key] for k in path if getattr(k, "key", None) in learned), None)
+        same = like is not None and like.shape == leaf.shape
+        return placed(leaf, like.sharding if same else replicated)
+
+    opt = jax.tree_util.tree_map_with_path(moment, jax.eval_shape(tx.init, learned))
     state = {
         "params": params,
         "opt": opt,

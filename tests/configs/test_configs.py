@@ -29,7 +29,7 @@ def test_config(path):
     assert config_lib.from_dict(Experiment, config_lib.to_dict(experiment)) == experiment
     for part in experiment.data.mixture:
         assert part.source in sources and part.task in tasks
-    assert set(experiment.eval.sources) <= set(sources.names())
+    assert {name.partition(".")[0] for name in experiment.eval.sources} <= set(sources.names())
     assert set(experiment.eval.tasks) <= set(tasks.names())
 
     config = model_config(experiment.model.name, experiment.model.overrides)

@@ -9,6 +9,8 @@ from surgzoo.core import parallel
 from surgzoo.core.contract import Message
 from surgzoo.data.pipeline import stack
 from surgzoo.models.build import model_config
+from surgzoo.train import optim
+from surgzoo.train.experiment import OptimConfig
 from surgzoo.train.objectives import causal_lm
 from surgzoo.train.state import abstract_state, flatten, init_state
 from surgzoo.train.step import make_train_step
@@ -81,13 +83,18 @@ def test_frozen_parameters_do_not_move(setup):
     assert moved and all("merger" in path for path in moved)
 
 
-def test_optimizer_moments_are_sharded_like_their_parameters(setup):
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_optimizer_moments_are_sharded_like_their_parameters(setup, name):
     model, _ = setup
     mesh = parallel.make_mesh(data=1, fsdp=8)
-    tx = optax.adamw(1e-3)
+    tx = optim.optimizer(OptimConfig(name=name), 10)
     state = init_state(model, tx, ".*", True, mesh, jax.random.key(0))
     params = flatten(state["params"])
-    moments = state["opt"][0].mu
+    moments = {
+        path[-1].key: leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state["opt"])
+        if getattr(path[-1], "key", None) in params and leaf.shape == params[path[-1].key].shape
+    }
     assert {p: m.sharding for p, m in moments.items()} == {p: v.sharding for p, v in params.items()}
     assert {p: e.sharding for p, e in state["ema"].items()} == {
         p: v.sharding for p, v in params.items()
