@@ -18,6 +18,7 @@ _RUN_DIR = flags.DEFINE_string("run_dir", None, "run folder, for curves and conf
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "where the sources were prepared")
 _SPLIT = flags.DEFINE_string("split", "test", "train, val, test or all")
 _SCHEME = flags.DEFINE_string("scheme", "default", "split scheme of the sources")
+_PROTOCOL = flags.DEFINE_enum("protocol", "open", ["open", "choice"], "how questions were put")
 _OUT = flags.DEFINE_string("out", None, "page or folder; default beside the predictions")
 _TITLE = flags.DEFINE_string("title", "", "head of the page; default the model's name")
 
@@ -28,6 +29,7 @@ def main(argv: list[str]) -> None:
     if not _PREDICTIONS.value:
         raise ValueError("say what with --predictions=FILE")
     from surgzoo.evaluate.report import report
+    from surgzoo.tasks.wording import Wording
 
     predictions = Path(_PREDICTIONS.value)
     page = report(
@@ -37,6 +39,7 @@ def main(argv: list[str]) -> None:
         run_dir=_RUN_DIR.value,
         split=_SPLIT.value,
         scheme=_SCHEME.value,
+        wording=Wording(protocol=_PROTOCOL.value),
         title=_TITLE.value,
         date=datetime.date.today().isoformat(),
     )

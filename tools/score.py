@@ -16,6 +16,7 @@ _PREDICTIONS = flags.DEFINE_string("predictions", None, "predictions file (JSON 
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "where the sources were prepared")
 _SPLIT = flags.DEFINE_string("split", "test", "train, val, test or all")
 _SCHEME = flags.DEFINE_string("scheme", "default", "split scheme of the sources")
+_PROTOCOL = flags.DEFINE_enum("protocol", "open", ["open", "choice"], "how questions were put")
 _MISSING = flags.DEFINE_enum("missing", "report", ["report", "wrong"], "unanswered questions")
 _BASELINES = flags.DEFINE_bool("baselines", True, "score the trivial baselines beside")
 _OUT = flags.DEFINE_string("out", None, "scores file; default scores.json beside the predictions")
@@ -29,9 +30,16 @@ def main(argv: list[str]) -> None:
     from surgzoo.evaluate.baselines import score_baselines
     from surgzoo.evaluate.report import tables
     from surgzoo.evaluate.score import read_all, score_predictions
+    from surgzoo.tasks.wording import Wording
 
     predictions = Path(_PREDICTIONS.value)
-    items, truth = read_all(predictions, _DATA_DIR.value, split=_SPLIT.value, scheme=_SCHEME.value)
+    items, truth = read_all(
+        predictions,
+        _DATA_DIR.value,
+        split=_SPLIT.value,
+        scheme=_SCHEME.value,
+        wording=Wording(protocol=_PROTOCOL.value),
+    )
     scores = score_predictions(items, truth, missing=_MISSING.value)
     rivals = score_baselines(truth, _DATA_DIR.value) if _BASELINES.value else {}
     out = Path(_OUT.value) if _OUT.value else predictions.with_name("scores.json")

@@ -9,21 +9,26 @@ from surgzoo.db.schema import Conversation
 from surgzoo.db.store import Store
 from surgzoo.tasks import tasks
 from surgzoo.tasks.base import Context
+from surgzoo.tasks.wording import Wording
 
 
 def conversations(
-    store: Store, task: str, split: str, *, scheme: str = "default", seed: int = 0
+    store: Store,
+    task: str,
+    split: str,
+    *,
+    scheme: str = "default",
+    wording: Wording | None = None,
 ) -> Iterator[Conversation]:
     """Conversations of one task on one split of a prepared source, in stored order.
 
-    Pixels are not decoded. `seed` draws the wording of the questions; ids and answers do not depend
-    on it.
+    Pixels are not decoded. Ids and answers do not depend on the `wording` of the questions
+    (default: open ones, all phrasings).
     """
     encoder = _task(task)
     for stored in store.select(split, scheme):
-        context = Context(config=store.config, video=stored.video, split=split)
-        for record in store.records(stored):
-            yield from encoder.encode(record.frame, record.annotations, context, seed)
+        context = Context(store.config, stored.video, split, wording or Wording())
+        yield from encoder.encode_video(store.footage(stored), context)
 
 
 @functools.cache

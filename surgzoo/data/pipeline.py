@@ -20,6 +20,7 @@ from surgzoo.data.conversations import conversations
 from surgzoo.data.media import MediaReader
 from surgzoo.db.schema import Conversation
 from surgzoo.db.store import DEFAULT_CONFIG, Store
+from surgzoo.tasks.wording import Wording
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,7 @@ class DataConfig:
       the
         weights); the frame is then encoded once for all of them.
       threads: decoding threads a process.
+      seed: draws the order of everything. wording: how the questions are put.
     """
 
     mixture: tuple[Part, ...] = ()
@@ -55,6 +57,7 @@ class DataConfig:
     threads: int = 2
     prefetch: int = 64
     seed: int = 0
+    wording: Wording = dataclasses.field(default_factory=Wording)
 
 
 @dataclasses.dataclass
@@ -75,10 +78,18 @@ class Stores:
 
 
 def messages(conversation: Conversation) -> list[Message]:
-    """Turns for a processor; the media stand at the start of the first user turn."""
+    """Turns for a processor; the media stand at the start of the first user turn.
+
+    With a reasoning trace the last answer takes the form of arXiv 2603.12430: the trace in <think>,
+    the answer in <answer>.
+    """
+    turns = list(conversation.turns)
+    if conversation.thinking:
+        said = f"<think>{conversation.thinking}</think><answer>{turns[-1].text}</answer>"
+        turns[-1] = dataclasses.replace(turns[-1], text=said)
     return [
         Message(turn.role, turn.text, images=len(conversation.media) if i == 0 else 0)
-        for i, turn in enumerate(conversation.turns)
+        for i, turn in enumerate(turns)
     ]
 
 
@@ -102,7 +113,7 @@ def mixture(config: DataConfig, stores: Stores) -> tuple[grain.MapDataset, dict[
                 part.task,
                 part.split,
                 scheme=part.scheme,
-                seed=config.seed,
+                wording=config.wording,
             )
         )
         name = f"{part.source}.{part.config}/{part.task}/{part.split}"

@@ -249,7 +249,10 @@ class Conversation:
     """A question about media with its answer, as text (`turns`) and structured (`answer`).
 
     `answer` is JSON-like and its form belongs to the task (`tasks/base.py`); `options` are the
-    label names that the question admits, so that a parser needs no look-up in the source.
+    label names that the question admits, so that a parser needs no look-up in the source. `choices`
+    are the answers that a multiple-choice question lists as A, B, C ...; () for an open one.
+    `thinking` is a reasoning trace that ends before the answer; `derived` says how an answer that
+    nobody annotated was made.
     """
 
     id: str
@@ -258,6 +261,7 @@ class Conversation:
     turns: tuple[Turn, ...]
     answer: Any
     options: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
     thinking: str | None = None
     video: str = ""  # canonical id, for splits and for bootstrap over patients
     split: str = ""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from surgzoo.db import records, schema
+from surgzoo.db.footage import Footage, Shot
 
 DEFAULT_CONFIG = "fps1"
 
@@ -105,3 +106,12 @@ class Store:
         """All records of a video, in order."""
         for index in range(stored.first, stored.first + stored.count):
             yield self[index]
+
+    def footage(self, stored: records.StoredVideo) -> Footage:
+        """A video's annotations, all frames read once; pixels stay in the store."""
+        shots = [Shot(r.frame, r.annotations, frozenset(r.dense)) for r in self.records(stored)]
+
+        def dense(index: int, name: str) -> bytes:
+            return self.frame(stored.video.id, index).dense[name]
+
+        return Footage(stored.video, shots, stored.annotations, dense)

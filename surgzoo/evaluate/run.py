@@ -58,13 +58,20 @@ def evaluate(
     settings = dataclasses.replace(experiment.eval, **changes)
     data_dir = data_dir or experiment.data.data_dir
     stores = pipeline.Stores(data_dir)
+    wording = dataclasses.replace(
+        experiment.data.wording, protocol=settings.protocol, thinking=False
+    )
 
     items = [
         item
         for source in settings.sources
         for task in settings.tasks
         for item in take(
-            list(conversations(stores(source), task, settings.split, scheme=settings.scheme)),
+            list(
+                conversations(
+                    stores(source), task, settings.split, scheme=settings.scheme, wording=wording
+                )
+            ),
             settings.limit,
         )
     ]
@@ -113,6 +120,7 @@ def evaluate(
             run_dir=run_dir,
             split=settings.split,
             scheme=settings.scheme,
+            wording=wording,
             title=name,
             checkpoint=f"step {step}",
             date=datetime.date.today().isoformat(),
@@ -120,7 +128,11 @@ def evaluate(
         table = (folder / "summary.md").read_text(encoding="utf-8")
     else:
         scores = score(
-            folder / "predictions.jsonl", data_dir, split=settings.split, scheme=settings.scheme
+            folder / "predictions.jsonl",
+            data_dir,
+            split=settings.split,
+            scheme=settings.scheme,
+            wording=wording,
         )
         scores.save(folder / "scores.json")
         table = tables.summary(scores, {})

@@ -23,6 +23,7 @@ from surgzoo.db import schema
 from surgzoo.evaluate.predictions import Prediction, PredictionsError, read_predictions
 from surgzoo.evaluate.truth import Truth, load_truth, named, place, uncollected
 from surgzoo.tasks.base import Parsed, Scored, Task
+from surgzoo.tasks.wording import Wording
 
 Group = Literal["all", "source", "procedure", "video"]
 Policy = Literal["report", "wrong"]
@@ -123,6 +124,7 @@ def score(
     scheme: str = "default",
     sources: Sequence[str] | None = None,
     tasks: Sequence[str] | None = None,
+    wording: Wording | None = None,
     missing: Policy = "report",
     unknown: Literal["error", "report"] = "error",
 ) -> Scores:
@@ -134,6 +136,7 @@ def score(
       split, scheme: which videos count. "all" takes every video.
       sources, tasks: what the predictions should cover ("source.config", task names). By default
         what their ids name.
+      wording: how the questions were put; answers to listed choices need it.
       missing: "wrong" counts a conversation without prediction as a wrong answer.
       unknown: "report" lists ids that name no conversation in `Scores.unknown` instead of raising.
 
@@ -141,7 +144,13 @@ def score(
     NotPreparedError.
     """
     items, truth = read_all(
-        predictions, data_dir, split=split, scheme=scheme, sources=sources, tasks=tasks
+        predictions,
+        data_dir,
+        split=split,
+        scheme=scheme,
+        sources=sources,
+        tasks=tasks,
+        wording=wording,
     )
     return score_predictions(items, truth, missing=missing, unknown=unknown)
 
@@ -155,6 +164,7 @@ def read_all(
     scheme: str,
     sources: Sequence[str] | None = None,
     tasks: Sequence[str] | None = None,
+    wording: Wording | None = None,
 ) -> tuple[list[Prediction], Truth]:
     """A predictions file and the truth that it is to be compared with. Raises as `score` does."""
     items = list(read_predictions(predictions))
@@ -162,7 +172,12 @@ def read_all(
         raise PredictionsError(f"{predictions} holds no prediction")
     named_sources, named_tasks = named(item.id for item in items)
     truth = load_truth(
-        data_dir, sources or named_sources, tasks or named_tasks, split=split, scheme=scheme
+        data_dir,
+        sources or named_sources,
+        tasks or named_tasks,
+        split=split,
+        scheme=scheme,
+        wording=wording,
     )
     return items, truth
 

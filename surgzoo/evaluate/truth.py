@@ -18,6 +18,7 @@ from surgzoo.db.records import StoredVideo
 from surgzoo.db.store import Store
 from surgzoo.tasks import tasks as registry
 from surgzoo.tasks.base import Context, Task
+from surgzoo.tasks.wording import Wording
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +78,12 @@ def load_truth(
     *,
     split: str = "test",
     scheme: str = "default",
-    seed: int = 0,
+    wording: Wording | None = None,
 ) -> Truth:
     """Reads the true answers of `tasks` on a split of `sources` ("source.config").
 
-    `seed` draws the wording of the questions and nothing else. Raises NotPreparedError for a source
-    that is not in `data_dir`, UnknownNameError for a task, ValueError for a split scheme.
+    `wording` decides how the questions are put and nothing else. Raises NotPreparedError for a
+    source that is not in `data_dir`, UnknownNameError for a task, ValueError for a split scheme.
     """
     stores = {name: Store.open(data_dir, *name.split(".", 1)) for name in sources}
     encoders = {name: registry.get(name)() for name in tasks}
@@ -95,18 +96,11 @@ def load_truth(
         videos |= selected
         others |= {f"{name}/{stored.video.id}" for stored in store.videos} - set(selected)
         for stored in selected.values():
-            for time, conversation in _scan(store, stored, encoders.values(), split, seed):
-                conversations[conversation.id] = conversation
-                times[conversation.id] = time
+            footage = store.footage(stored)  # every record is read once, for all tasks
+            context = Context(store.config, stored.video, split, wording or Wording())
+            for encoder in encoders.values():
+                for conversation in encoder.encode_video(footage, context):
+                    shot = footage.shots[address(conversation.id)[3]]
+                    conversations[conversation.id] = conversation
+                    times[conversation.id] = shot.frame.time
     return Truth(split, scheme, conversations, times, videos, frozenset(others), encoders, stores)
-
-
-def _scan(
-    store: Store, stored: StoredVideo, encoders: Iterable[Task], split: str, seed: int
-) -> Iterator[tuple[float, schema.Conversation]]:
-    """(seconds, conversation) of one video: every record is read once."""
-    context = Context(store.config, stored.video, split)
-    for record in store.records(stored):
-        for encoder in encoders:
-            for conversation in encoder.encode(record.frame, record.annotations, context, seed):
-                yield record.frame.time, conversation

@@ -9,29 +9,38 @@ Answer forms (`Conversation.answer`, JSON-like):
   label     one name
   boxes     list of [name, [x1, y1, x2, y2]], floats in [0, 1]
   triplets  list of [instrument, verb, target] names; [] = none
+  criteria  list of [name, met], in the source's order
+  seconds   a number
+  text      free text
+  pixels    where the true pixels are: {"media": <schema.Media as JSON>, ...}; see `tasks/pixels.py`
 """
 
 from __future__ import annotations
 
 import abc
 import dataclasses
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from surgzoo.db import schema
+from surgzoo.db.footage import Footage, Shot
 from surgzoo.db.schema import Conversation, Media, Turn
+from surgzoo.tasks import wording
+from surgzoo.tasks.wording import Wording
 
-AnswerForm = Literal["labels", "label", "boxes", "triplets"]
+AnswerForm = Literal[
+    "labels", "label", "boxes", "triplets", "criteria", "seconds", "text", "pixels"
+]
 
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """Where a record comes from: what a task needs beside the annotations."""
+    """Where a record comes from and how questions are put: what a task needs beside annotations."""
 
     config: str  # builder config of the source, e.g. fps1
     video: schema.Video
     split: str
+    wording: Wording = dataclasses.field(default_factory=Wording)
 
     @property
     def source(self) -> str:
@@ -53,27 +62,22 @@ class Scored(NamedTuple):
 
 
 class Task(abc.ABC):
-    """One of SurgΣ-DB's tasks at image level. Stateless; one instance is registered."""
+    """One of SurgΣ-DB's tasks. Stateless; one instance is registered."""
 
     name: ClassVar[str]
     number: ClassVar[int | None] = None  # official number where a source states it
     level: ClassVar[schema.Level] = "image"
     answer_form: ClassVar[AnswerForm]
     headline: ClassVar[str]  # the metric that stands for the task in a table
-    templates: ClassVar[tuple[str, ...]]  # phrasings of the question
+    templates: ClassVar[tuple[str, ...]]  # phrasings of the question, the shortest first
+    reasoning: ClassVar[Literal[0, 1, 2, 3]] = 0  # level that a trace climbs to; 0 = no trace
+    leads: ClassVar[tuple[str, ...]] = ("procedure",)  # what may be asked first; wording.lead
 
     @abc.abstractmethod
-    def encode(
-        self,
-        frame: schema.Frame,
-        annotations: schema.FrameAnnotations,
-        context: Context,
-        seed: int = 0,
-    ) -> list[Conversation]:
-        """The conversations of one frame; [] when it is not annotated for this task.
+    def encode_video(self, footage: Footage, context: Context) -> Iterator[Conversation]:
+        """The conversations of one video, in order; none where it is not annotated for this task.
 
-        The wording is drawn by a hash of the conversation's id and `seed`; the answer does not
-        depend on it.
+        The wording is drawn by a hash of the conversation's id; the answer does not depend on it.
         """
 
     @abc.abstractmethod
@@ -92,36 +96,88 @@ class Task(abc.ABC):
     def reward(self, conversation: Conversation, text: str) -> float:
         """Correctness of one text in [0, 1]; an unparsable text gets 0."""
 
+    def units(self, answer: Any) -> list[str] | None:
+        """The answer as the choices that are right in a multiple-choice question, spelled as the
+        options are shown; None for a task whose answers cannot be listed."""
+        if self.answer_form == "label":
+            return [answer]
+        return list(answer) if self.answer_form == "labels" else None
+
+    def shown(self, option: str) -> str:
+        """An option of `Conversation.options` as a list of choices shows it."""
+        return option
+
     def conversation(
         self,
-        frame: schema.Frame,
+        shot: Shot,
         context: Context,
         answer: Any,
         *,
+        media: Sequence[Media] | None = None,
         part: int = 0,
         options: Sequence[str] = (),
-        seed: int = 0,
+        derived: str | None = None,
         **words: str,
     ) -> Conversation:
-        """Builds one conversation; `words` fill the fields of the question template."""
+        """Builds one conversation.
+
+        Args:
+          shot: the frame that it is about; the first one of a clip.
+          media: what the question shows; default the frame of `shot`.
+          part: tells conversations of one task and frame apart.
+          derived: how the answer was made, where nobody annotated it.
+          words: fill the fields of the question template.
+        """
+        frame, put = shot.frame, context.wording
         identity = (
             f"{context.source}.{context.config}/{frame.video}/{frame.index:06d}/{self.name}/{part}"
         )
-        question = self.templates[_draw(identity, seed, len(self.templates))].format(**words)
-        media = Media(context.source, context.config, frame.video, frame.index)
+        phrasings = self.templates[: put.phrasings]
+        question = phrasings[wording.draw(identity, put.seed, len(phrasings))].format(**words)
+        text, listed = self.render(answer), ()
+        turns: tuple[Turn, ...] = ()
+        protocol = wording.protocol(identity, put)
+        if protocol == "choice" and (right := self.units(answer)) is not None:
+            known = [self.shown(option) for option in options]
+            listed = wording.choices(identity, put.seed, right, known)
+            if listed:
+                question = f"{question}\n{wording.listed(listed)}"
+                text = ", ".join(wording.lettered(name, listed) for name in right) or text
+        elif protocol == "dialogue":
+            turns = wording.lead(self.leads, identity, put.seed, context.video, shot) or ()
+        if media is None:
+            media = (Media(context.source, context.config, frame.video, frame.index),)
         return Conversation(
             id=identity,
             task=self.name,
-            media=(media,),
-            turns=(Turn("user", question), Turn("assistant", self.render(answer))),
+            media=tuple(media),
+            turns=(*turns, Turn("user", question), Turn("assistant", text)),
             answer=answer,
             options=tuple(options),
+            choices=listed,
             video=context.video.canonical,
             split=context.split,
+            derived=derived,
         )
 
 
-def _draw(identity: str, seed: int, n: int) -> int:
-    """A stable pseudo-random number below n (Python's own hash changes between processes)."""
-    digest = hashlib.blake2b(f"{seed}:{identity}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") % n
+class ImageTask(Task):
+    """A task whose questions are about one frame."""
+
+    @abc.abstractmethod
+    def encode(self, shot: Shot, context: Context) -> list[Conversation]:
+        """The conversations of one frame; [] when it is not annotated for this task."""
+
+    def encode_video(self, footage: Footage, context: Context) -> Iterator[Conversation]:
+        for shot in footage.shots:
+            yield from self.encode(shot, context)
+
+
+class ClipTask(Task):
+    """A task whose questions are about a stretch of video."""
+
+    level = "clip"
+
+    def clip(self, clip: schema.Clip, context: Context) -> Media:
+        """The pointer to a clip's frames."""
+        return Media(context.source, context.config, clip.video, clip.first, clip.count, "clip")

@@ -12,39 +12,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from surgzoo.db import boxes, ontology, schema
+from surgzoo.db import boxes, ontology
+from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Box, Conversation
 from surgzoo.metrics import detection
 from surgzoo.tasks import reading, reading_boxes, templates
-from surgzoo.tasks.base import Context, Parsed, Scored, Task
+from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored
 
 NONE = "none"
 
 
-class InstrumentLocalization(Task):
+class InstrumentLocalization(ImageTask):
     name = "instrument_localization"
     answer_form = "boxes"
     headline = "miou"
     templates = templates.INSTRUMENT_LOCALIZATION + templates.ALL_INSTRUMENTS_LOCALIZATION
 
-    def encode(
-        self,
-        frame: schema.Frame,
-        annotations: schema.FrameAnnotations,
-        context: Context,
-        seed: int = 0,
-    ) -> list[Conversation]:
+    def encode(self, shot: Shot, context: Context) -> list[Conversation]:
         """A question for each class in view (parts 0, 1, ... in the source's order), one for all.
 
         An instrument without a box makes no question about its class, and none about all: the
         answer would be incomplete. A frame annotated as free of instruments has the question about
         all, with the answer "none".
         """
-        if annotations.instruments is None:
+        if shot.annotations.instruments is None:
             return []
         options = ontology.names(context.source, "instrument")
         classes: dict[str, list[Box | None]] = {}
-        for item in annotations.instruments:
+        for item in shot.annotations.instruments:
             classes.setdefault(ontology.name("instrument", item.label.concept), []).append(item.box)
         boxed = {name: found for name, found in classes.items() if None not in found}
         conversations = []
@@ -52,16 +47,14 @@ class InstrumentLocalization(Task):
             answer = _answer(((name, box) for box in boxed[name]), options)
             conversations.append(
                 _ONE.conversation(
-                    frame, context, answer, part=part, options=(name,), seed=seed, instrument=name
+                    shot, context, answer, part=part, options=(name,), instrument=name
                 )
             )
         # With one class in all, the question about all would be the one above once more.
         if len(boxed) == len(classes) and not (len(options) == 1 and boxed):
             answer = _answer(((n, box) for n, found in boxed.items() for box in found), options)
             conversations.append(
-                _ALL.conversation(
-                    frame, context, answer, part=len(boxed), options=options, seed=seed
-                )
+                _ALL.conversation(shot, context, answer, part=len(boxed), options=options)
             )
         return conversations
 
@@ -77,7 +70,7 @@ class InstrumentLocalization(Task):
         outside the options is kept (a false positive). One box that cannot be meant as it stands
         makes the whole answer an error, as its place in the score is unknown.
         """
-        text, error = reading.spoken(text)
+        text, error = reading.spoken(text, conversation.choices)
         if error:
             return Parsed(None, error)
         try:

@@ -4,38 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from surgzoo.db import ontology, schema
+from surgzoo.db import ontology
+from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Conversation
 from surgzoo.metrics import multilabel
 from surgzoo.tasks import reading, templates
-from surgzoo.tasks.base import Context, Parsed, Scored, Task
+from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored
 
 NONE = "none"
 
 
-class InstrumentRecognition(Task):
+class InstrumentRecognition(ImageTask):
     name = "instrument_recognition"
     answer_form = "labels"
     headline = "f1"
     templates = templates.INSTRUMENT_RECOGNITION
 
-    def encode(
-        self,
-        frame: schema.Frame,
-        annotations: schema.FrameAnnotations,
-        context: Context,
-        seed: int = 0,
-    ) -> list[Conversation]:
+    def encode(self, shot: Shot, context: Context) -> list[Conversation]:
         """One conversation, or none where instruments are not annotated.
 
         Classes, not instances: two graspers are one "grasper". Order: that of the source.
         """
-        if annotations.instruments is None:
+        if shot.annotations.instruments is None:
             return []
         options = ontology.names(context.source, "instrument")
-        seen = {ontology.name("instrument", item.label.concept) for item in annotations.instruments}
+        seen = {
+            ontology.name("instrument", item.label.concept) for item in shot.annotations.instruments
+        }
         answer = reading.in_order(seen, options)
-        return [self.conversation(frame, context, answer, options=options, seed=seed)]
+        return [self.conversation(shot, context, answer, options=options)]
 
     def render(self, answer: Sequence[str]) -> str:
         """ "grasper, hook", or "none"."""
@@ -47,7 +44,7 @@ class InstrumentRecognition(Task):
         In a bare list with at least one known name the unknown ones ("grasper, scalpel") are kept,
         after the known: they were clearly said, and are false positives. In prose they are not.
         """
-        text, error = reading.spoken(text)
+        text, error = reading.spoken(text, conversation.choices)
         if error:
             return Parsed(None, error)
         items = reading.vocabulary(conversation.options).scan(text)

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from surgzoo.db import ontology, schema
+from surgzoo.db import ontology
+from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Conversation
 from surgzoo.metrics import classification
 from surgzoo.tasks import reading, templates
-from surgzoo.tasks.base import Context, Parsed, Scored, Task
+from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored
 
 
-class PhaseRecognition(Task):
+class PhaseRecognition(ImageTask):
     name = "phase_recognition"
     answer_form = "label"
     headline = "accuracy"
     templates = templates.PHASE_RECOGNITION
 
-    def encode(
-        self,
-        frame: schema.Frame,
-        annotations: schema.FrameAnnotations,
-        context: Context,
-        seed: int = 0,
-    ) -> list[Conversation]:
+    def encode(self, shot: Shot, context: Context) -> list[Conversation]:
         """One conversation, or none where the phase is not annotated."""
-        if annotations.phase is None:
+        if shot.annotations.phase is None:
             return []
-        answer = ontology.name("phase", annotations.phase.concept)
+        answer = ontology.name("phase", shot.annotations.phase.concept)
         options = ontology.names(context.source, "phase")
-        return [self.conversation(frame, context, answer, options=options, seed=seed)]
+        return [self.conversation(shot, context, answer, options=options)]
 
     def render(self, answer: str) -> str:
         """The name as it is. Raises TypeError for anything that is not one name."""
@@ -43,7 +38,7 @@ class PhaseRecognition(Task):
         A first line that is a name and nothing else wins over what follows it. A phase that is not
         among the options is an error: no other phase of the procedure was named.
         """
-        text, error = reading.spoken(text)
+        text, error = reading.spoken(text, conversation.choices)
         if error:
             return Parsed(None, error)
         words = reading.vocabulary(conversation.options)

@@ -64,10 +64,11 @@ class Item(NamedTuple):
     text: str
 
 
-def spoken(text: str) -> tuple[str, str | None]:
+def spoken(text: str, choices: Sequence[str] = ()) -> tuple[str, str | None]:
     """The answer in a model's output, or "" and the reason why there is none.
 
     Takes the last <answer>, else what follows the thinking, and removes special tokens and tags.
+    Letters that stand for listed `choices` are spelled out ("B" -> "hook").
     """
     text = _END.split(text.lstrip(), maxsplit=1)[0]
     starts = list(_ANSWER_BEGINS.finditer(text))
@@ -78,7 +79,33 @@ def spoken(text: str) -> tuple[str, str | None]:
         if _THOUGHT_BEGINS.search(text):
             return "", "thinks without ever answering"
     text = _SPECIAL.sub(" ", text).strip()
-    return (text, None) if text else ("", "is empty")
+    return (_spelled_out(text, choices), None) if text else ("", "is empty")
+
+
+def _spelled_out(text: str, choices: Sequence[str]) -> str:
+    """Letters to the choices that they stand for; "B. hook" and "hook (B)" stay one hook.
+
+    A letter counts where it stands as one: at the start, or in a list of letters, or in brackets,
+    or before ". " or ")". The "a" of "a hook" does not.
+    """
+    if not choices:
+        return text
+    last = chr(ord("A") + len(choices) - 1)
+    bare = rf"[\s(\[*]*[A-{last}][)\].:*]*"
+    if re.fullmatch(rf"{bare}(?:(?:\s*,|\s+and\s|\s*;|\s)\s*{bare})*", text, re.IGNORECASE):
+        letters = re.findall(rf"[A-{last}]", re.sub("and", "", text, flags=re.IGNORECASE).upper())
+        return ", ".join(choices[ord(letter) - ord("A")] for letter in letters)
+    marked = re.compile(rf"(?<![\w])(?:\(([A-{last}])\)|([A-{last}])[.):](?=\s|$))")
+
+    def name(match: re.Match) -> str:
+        choice = choices[ord(match[1] or match[2]) - ord("A")]
+        beside = text[match.end() : match.end() + len(choice) + 4].lower()
+        before = text[: match.start()].rstrip().lower()
+        if choice.lower() in beside or before.endswith(choice.lower()):
+            return " "
+        return f" {choice} "
+
+    return marked.sub(name, text).strip()
 
 
 def quote(text: str) -> str:

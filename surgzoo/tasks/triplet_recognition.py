@@ -15,38 +15,33 @@ from typing import NamedTuple
 
 import numpy as np
 
-from surgzoo.db import ontology, schema
+from surgzoo.db import ontology
+from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Conversation
 from surgzoo.metrics import multilabel, triplet
 from surgzoo.tasks import reading, templates
-from surgzoo.tasks.base import Context, Parsed, Scored, Task
+from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored
 
 NONE = "none"
 BETWEEN = ", "  # the parts of an option
 KINDS = ("instrument", "verb", "target")
 
 
-class TripletRecognition(Task):
+class TripletRecognition(ImageTask):
     name = "triplet_recognition"
     number = 9
     answer_form = "triplets"
     headline = "ivt_f1"
     templates = templates.TRIPLET_RECOGNITION
 
-    def encode(
-        self,
-        frame: schema.Frame,
-        annotations: schema.FrameAnnotations,
-        context: Context,
-        seed: int = 0,
-    ) -> list[Conversation]:
+    def encode(self, shot: Shot, context: Context) -> list[Conversation]:
         """One conversation, or none where triplets are not annotated.
 
         Order: that of the source's instruments, then verbs, then targets. A triplet that is not
         among the source's valid ones is kept: the options say what is usual, the annotation what is
         true.
         """
-        if annotations.triplets is None:
+        if shot.annotations.triplets is None:
             return []
         options = _options(context.source)
         seen = {
@@ -55,14 +50,14 @@ class TripletRecognition(Task):
                 ontology.name("verb", item.verb.concept),
                 ontology.name("target", item.target.concept),
             )
-            for item in annotations.triplets
+            for item in shot.annotations.triplets
         }
         answer = _roles(options).in_order(seen)
-        return [self.conversation(frame, context, answer, options=options, seed=seed)]
+        return [self.conversation(shot, context, answer, options=options)]
 
     def render(self, answer: Sequence[Sequence[str]]) -> str:
         """ "grasper retract gallbladder, hook dissect cystic duct", or "none"."""
-        return ", ".join(" ".join(filter(None, parts)) for parts in answer) or NONE
+        return ", ".join(self.units(answer)) or NONE
 
     def parse(self, text: str, conversation: Conversation) -> Parsed:
         """The triplets in a text; an instrument opens one, its verb and target follow.
@@ -73,7 +68,7 @@ class TripletRecognition(Task):
         word in the place of a part ("scalpel cut liver", "hook burn liver") is kept too, as a false
         positive.
         """
-        text, error = reading.spoken(text)
+        text, error = reading.spoken(text, conversation.choices)
         if error:
             return Parsed(None, error)
         roles = _roles(conversation.options)
@@ -85,6 +80,12 @@ class TripletRecognition(Task):
             return Parsed([])
         what = "instrument" if any(item.kind == "name" for item in items) else "triplet"
         return Parsed(None, f"names no known {what}: {reading.quote(text)}")
+
+    def units(self, answer: Sequence[Sequence[str]]) -> list[str]:
+        return [" ".join(filter(None, parts)) for parts in answer]
+
+    def shown(self, option: str) -> str:
+        return option.replace(BETWEEN, " ")
 
     def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
         """Fractions in [0, 1]. Components: i instrument, v verb, t target, iv, it, ivt the whole.

@@ -74,6 +74,7 @@ class EvalConfig:
     tasks: tuple[str, ...] = ()
     split: str = "test"
     scheme: str = "default"
+    protocol: Literal["open", "choice"] = "open"  # or the possible answers listed as A, B, C
     limit: int | None = None
     batch_size: int = 64
     max_new_tokens: int = 64

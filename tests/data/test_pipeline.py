@@ -10,6 +10,7 @@ from surgzoo.data.media import MediaError, MediaReader, decode_jpeg
 from surgzoo.data.pipeline import DataConfig, Part, Stores
 from surgzoo.db.schema import Media
 from surgzoo.models.build import model_config
+from surgzoo.tasks.wording import Wording
 
 TASKS = ("phase_recognition", "instrument_recognition", "instrument_localization")
 
@@ -145,6 +146,9 @@ def test_ids_can_be_taken_apart(stores):
 
 def test_wording_changes_with_the_seed_and_nothing_else(stores):
     store = stores("synthsurg", "small")
-    a, b = (list(conversations(store, "phase_recognition", "train", seed=s)) for s in (0, 1))
+    a, b = (
+        list(conversations(store, "phase_recognition", "train", wording=Wording(seed=s)))
+        for s in (0, 1)
+    )
     assert [x.id for x in a] == [x.id for x in b] and [x.answer for x in a] == [x.answer for x in b]
     assert any(x.prompt != y.prompt for x, y in zip(a, b, strict=True))

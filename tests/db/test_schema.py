@@ -94,6 +94,7 @@ CONVERSATIONS = st.builds(
     tuples(st.builds(schema.Turn, st.sampled_from(["user", "assistant"]), TEXT)),
     ANSWERS,
     tuples(TEXT),
+    tuples(TEXT),
     st.none() | TEXT,
     TEXT,
     TEXT,

@@ -5,9 +5,11 @@ import random
 from hypothesis import strategies as st
 
 from surgzoo.db import ontology
+from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Box, Frame, FrameAnnotations, Instrument, Label, Triplet, Video
 from surgzoo.tasks import tasks
 from surgzoo.tasks.base import Context, Scored
+from surgzoo.tasks.wording import Wording
 
 SOURCE = "cholect50"
 NAMES = (
@@ -22,14 +24,9 @@ def task(name):
     return tasks.get(name)()
 
 
-def context(video="VID01", source=SOURCE):
-    return Context(
-        "fps1",
-        Video(
-            video, f"patient-{video}", source, "hepatobiliary", "cholecystectomy", "CC BY-NC-SA 4.0"
-        ),
-        "test",
-    )
+def context(video="VID01", source=SOURCE, **wording):
+    facts = (f"patient-{video}", source, "hepatobiliary", "cholecystectomy", "CC BY-NC-SA 4.0")
+    return Context("fps1", Video(video, *facts), "test", Wording(**wording))
 
 
 def frame(index=0, video="VID01"):
@@ -52,8 +49,9 @@ def triplet(i, v, t):
     return Triplet(label("instrument", i), label("verb", v), label("target", t))
 
 
-def encode(name, annotations, index=0, video="VID01", seed=0, source=SOURCE):
-    return task(name).encode(frame(index, video), annotations, context(video, source), seed)
+def encode(name, annotations, index=0, video="VID01", source=SOURCE, **wording):
+    shot = Shot(frame(index, video), annotations)
+    return task(name).encode(shot, context(video, source, **wording))
 
 
 def random_annotations(rng: random.Random):

@@ -17,6 +17,7 @@ from surgzoo.evaluate.report.curves import curves
 from surgzoo.evaluate.report.timeline import timelines
 from surgzoo.evaluate.score import Graded, Policy, grade, read_all, score_predictions
 from surgzoo.evaluate.truth import Truth
+from surgzoo.tasks.wording import Wording
 
 PREDICTIONS_FILE = "predictions.jsonl"
 METRICS_FILE = "metrics.jsonl"
@@ -35,6 +36,7 @@ def report(
     run_dir: str | Path | None = None,
     split: str = "test",
     scheme: str = "default",
+    wording: Wording | None = None,
     missing: Policy = "report",
     baselines: bool = True,
     max_examples: int = 96,
@@ -50,7 +52,7 @@ def report(
       out: the folder to write to, or the path of the page if it ends with ".html".
       run_dir: where `metrics.jsonl` (training curves) and `config.json` lie, if the run has any; by
         default beside the predictions.
-      split, scheme, missing: as in `score`.
+      split, scheme, wording, missing: as in `score`.
       baselines: whether to score the trivial baselines too; they need the training split.
       max_examples: upper limit of frames in the gallery.
       title, checkpoint, date: for the head of the page. Nothing is made up when they are empty.
@@ -63,7 +65,7 @@ def report(
     page = out if out.suffix == ".html" else out / "report.html"
     page.parent.mkdir(parents=True, exist_ok=True)
 
-    items, truth = read_all(predictions, data_dir, split=split, scheme=scheme)
+    items, truth = read_all(predictions, data_dir, split=split, scheme=scheme, wording=wording)
     scores = score_predictions(items, truth, missing=missing)
     rivals = score_baselines(truth, data_dir) if baselines and split != "train" else {}
     graded, _, _ = grade(items, truth)

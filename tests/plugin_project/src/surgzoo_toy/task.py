@@ -1,21 +1,21 @@
 """A task of an outside package: the phase label, which the toy source uses for a colour."""
 
 from surgzoo.db import ontology
-from surgzoo.tasks.base import Parsed, Task
+from surgzoo.tasks.base import ImageTask, Parsed
 
 
-class Colour(Task):
+class Colour(ImageTask):
     name = "toy_colour"
     answer_form = "label"
     headline = "accuracy"
     templates = ("Which colour is it?", "What is the colour?")
 
-    def encode(self, frame, annotations, context, seed=0):
-        if annotations.phase is None:
+    def encode(self, shot, context):
+        if shot.annotations.phase is None:
             return []
-        answer = ontology.name("phase", annotations.phase.concept)
+        answer = ontology.name("phase", shot.annotations.phase.concept)
         options = ontology.names(context.source, "phase")
-        return [self.conversation(frame, context, answer, options=options, seed=seed)]
+        return [self.conversation(shot, context, answer, options=options)]
 
     def render(self, answer):
         return answer
