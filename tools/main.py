@@ -21,6 +21,7 @@ from surgzoo.core.config import ConfigError
 COMMANDS = {
     "quickstart": "render the default data, train surgvlm-tiny, evaluate it, write the report",
     "list": "what is registered: models, tasks, sources",
+    "ontology": "one HTML page with every label mapping and its evidence",
     "prepare": "turn a source dataset into prepared records",
     "train": "train an experiment config; continues where it stopped",
     "evaluate": "ask a trained model the questions of a split -> predictions.jsonl",

@@ -3,6 +3,7 @@
 Surgical datasets overlap: CholecT50's VID01, Cholec80's video01 and CholecSeg8k's video01 are one
 patient. A split that is clean inside one dataset leaks when a mixture joins two. So every
 `schema.Video` carries `canonical`, and `check_leakage` compares training and test videos by it.
+Who shares what with whom is data: `db/ledger.py`.
 """
 
 from __future__ import annotations
@@ -12,81 +13,79 @@ import re
 from collections.abc import Iterable
 
 from surgzoo.db import records, schema
-
-# Sources that use CAMMA's common numbering: the same number is the same operation
-# (docs/README-Splits.md of github.com/CAMMA-public/cholect50). Numbers up to 80 are Cholec80's.
-CAMMA_NUMBERED = frozenset(
-    {
-        "cholec80",
-        "cholec80_cvs",
-        "cholec80_vqa",
-        "cholecseg8k",
-        "cholect45",
-        "cholect50",
-        "cholectrack20",
-        "ssg_vqa",
-    }
-)
-
-_ENDOSCAPES = "CAMMA's dataset overlap tables"
-_M2CAI = "CAMMA's dataset overlap tables; the order of the five test videos is not verified"
-
-# Sources that number CAMMA's operations anew: source, number there, CAMMA number, evidence.
-OVERLAPS: tuple[tuple[str, int, int, str], ...] = (
-    ("endoscapes", 1, 67, _ENDOSCAPES),
-    ("endoscapes", 2, 68, _ENDOSCAPES),
-    ("endoscapes", 3, 70, _ENDOSCAPES),
-    ("endoscapes", 4, 71, _ENDOSCAPES),
-    ("endoscapes", 7, 72, _ENDOSCAPES),
-    ("endoscapes", 10, 96, _ENDOSCAPES),
-    ("endoscapes", 33, 110, _ENDOSCAPES),
-    ("endoscapes", 121, 66, _ENDOSCAPES),
-    ("endoscapes", 127, 103, _ENDOSCAPES),
-    *(("m2cai16_tool", number, 66 + number, _M2CAI) for number in range(1, 11)),
-    ("m2cai16_tool", 11, 61, _M2CAI),
-    ("m2cai16_tool", 12, 62, _M2CAI),
-    ("m2cai16_tool", 13, 64, _M2CAI),
-    ("m2cai16_tool", 14, 65, _M2CAI),
-    ("m2cai16_tool", 15, 66, _M2CAI),
-)
-
-# Sources whose videos are named as in another source: source, that source, evidence.
-SAME_IDS: tuple[tuple[str, str, str], ...] = (
-    (
-        "psi_ava",
-        "grasp",
-        "GraSP extends PSI-AVA (arXiv 2401.11174); both name its cases CASE001 ...",
-    ),
-)
+from surgzoo.db.ledger import CAMMA_NUMBERED, NAMINGS, OVERLAPS, SAME_IDS, SUSPECTED
 
 _CAMMA_NUMBER = {(source, number): camma for source, number, camma, _ in OVERLAPS}
 _OWN_NUMBERED = frozenset(source for source, *_ in OVERLAPS)
 _HOME = {source: home for source, home, _ in SAME_IDS}
-_NUMBER = re.compile(r"[A-Za-z_]*0*(\d+)")  # 1, 01, VID01, video01, tool_video_01
+_NUMBER = re.compile(r"[A-Za-z_]*0*(?P<number>\d+)")  # 1, 01, VID01, video01, tool_video_01
+_PATTERNS = {naming: re.compile(naming.pattern, re.IGNORECASE) for naming in NAMINGS}
 
 
 def canonical(source: str, video_id: str) -> str:
     """The canonical id of a video of `source`.
 
-    "cholec80/video01" for operations of Cholec80, "camma/VID92" for CAMMA's further ones, and
-    "<source>/<video_id>" for a source that shares no operation with another.
-    Raises ValueError when a numbered source has an id without a number: a silent fall-back would
-    hide its overlap.
+    "cholec80/video01" for operations of Cholec80, "camma/VID92" for CAMMA's further ones, else
+    "<home>/<name>", where home is the source itself or the one whose videos it shares.
+    Raises ValueError when a source of the ledger has an id that cannot be read: a silent fall-back
+    would hide its overlap.
     """
-    if source not in CAMMA_NUMBERED and source not in _OWN_NUMBERED:
-        return f"{_HOME.get(source, source)}/{video_id}"
-    match = _NUMBER.fullmatch(video_id)
+    return _read(source, video_id, whole=True)
+
+
+def piece(source: str, video_id: str) -> str:
+    """As `canonical`, but tells the pieces of one operation apart that are in different splits."""
+    return _read(source, video_id, whole=False)
+
+
+def suspected(sources: Iterable[str]) -> tuple[str, ...]:
+    """Warnings on overlaps that are likely among the sources and not in the ledger by video."""
+    given = set(sources)
+    homes = given | {_HOME.get(source, source) for source in given}
+    homes |= {"cholec80"} if given & CAMMA_NUMBERED else set()
+    return tuple(
+        f"{one} within itself: {evidence}" if one == other else f"{one} and {other}: {evidence}"
+        for one, other, evidence in SUSPECTED
+        if {one, other} <= homes
+    )
+
+
+def _read(source: str, video_id: str, *, whole: bool) -> str:
+    home = _HOME.get(source, source)
+    name = _named(source, video_id, whole)
+    if home not in CAMMA_NUMBERED and home not in _OWN_NUMBERED:
+        return f"{home}/{video_id if name is None else name}"
+    match = _NUMBER.fullmatch(video_id if name is None else name)
     if match is None:
         raise ValueError(
             f"{source}: the video id '{video_id}' holds no number, so its operation cannot be "
             "told; expected something like 7, video07 or VID07"
         )
-    number = int(match[1])
-    if source in _OWN_NUMBERED:
-        if (source, number) not in _CAMMA_NUMBER:
-            return f"{source}/{number}"
-        number = _CAMMA_NUMBER[source, number]
+    number = int(match["number"])
+    if home in _OWN_NUMBERED:
+        if (home, number) not in _CAMMA_NUMBER:
+            return f"{home}/{number}"
+        number = _CAMMA_NUMBER[home, number]
     return f"cholec80/video{number:02d}" if 1 <= number <= 80 else f"camma/VID{number:02d}"
+
+
+def _named(source: str, video_id: str, whole: bool) -> str | None:
+    """The name by the source's namings; None where it has none."""
+    namings = [naming for naming in NAMINGS if source in naming.sources]
+    for naming in namings:
+        match = _PATTERNS[naming].fullmatch(video_id)
+        if match:
+            groups = {key: (text or "").lower() for key, text in match.groupdict().items()}
+            if "number" in groups:
+                groups["number"] = int(groups["number"])
+            return (naming.name if whole else naming.piece or naming.name).format(**groups)
+    if not namings or (source in CAMMA_NUMBERED and _NUMBER.fullmatch(video_id)):
+        return None
+    patterns = " or ".join(naming.pattern for naming in namings)
+    raise ValueError(
+        f"{source}: the video id '{video_id}' is not of the form {patterns}, so its operation "
+        "cannot be told; name the video so, or correct NAMINGS in surgzoo/db/ledger.py"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from surgzoo.db import identity, records, schema
 
@@ -31,6 +33,34 @@ def video(source, name):
         ("psi_ava", "CASE001", "grasp/CASE001"),
         ("grasp", "CASE001", "grasp/CASE001"),
         ("my_lab", "case 7", "my_lab/case 7"),
+        ("cholecinstanceseg", "VID09_seg8k", "cholec80/video09"),
+        ("cholecinstanceseg", "VID103_t50_sparse", "camma/VID103"),
+        ("m2cai16_tool_locations", "v01", "cholec80/video67"),
+        ("m2cai16_workflow", "test_workflow_video_03", "m2cai16_workflow/test_workflow_video_03"),
+        ("m2cai16_workflow", "workflow_video_3", "m2cai16_workflow/workflow_video_03"),
+        ("endovis2018", "seq_1", "endovis2018/seq_1"),
+        ("endovis2018", "test_seq_1", "endovis2018/test_seq_1"),
+        ("endovis2018_vqa", "seq_1", "endovis2018/seq_1"),
+        ("endovis2018_vqla", "01", "endovis2018/seq_1"),
+        ("endovis2017", "instrument_dataset_3", "endovis2017/seq_3"),
+        ("endovis2017", "test_3", "endovis2017/seq_3"),
+        ("endovis2017_vqla", "seq3", "endovis2017/seq_3"),
+        ("pitvqa", "video_02", "pitvis/video_02"),
+        ("pitvis", "2", "pitvis/video_02"),
+        ("cadis", "Video7", "cataracts/train07"),
+        ("cataracts", "train07", "cataracts/train07"),
+        ("cataracts", "test07", "cataracts/test07"),
+        ("autolaparo", "07", "autolaparo/07"),
+        ("autolaparo", "clip_7", "autolaparo/clip_007"),
+        ("heichole", "Hei-Chole4_calot", "heichole/Hei-Chole4"),
+        ("heichole", "Hei-Chole4", "heichole/Hei-Chole4"),
+        ("sar_rarp50", "video_11_2", "sar_rarp50/video_11"),
+        ("surgvu24", "case_012_video_part_001", "surgvu24/case_012"),
+        ("ophnet2024", "case_0002_0", "ophnet2024/case_0002"),
+        ("jigsaws", "Suturing_B001_capture1", "jigsaws/suturing_b001"),
+        ("egosurgery_phase", "04_2", "egosurgery_phase/04"),
+        ("dsad", "04", "dsad/04"),
+        ("multibypass140", "BBP01", "multibypass140/BBP01"),
     ],
 )
 def test_canonical(source, name, expected):
@@ -45,6 +75,48 @@ def test_the_five_further_videos_of_cholect50_are_not_cholec80():
 def test_an_id_without_a_number_is_an_error_in_a_numbered_source():
     with pytest.raises(ValueError, match="cholect50: the video id 'first'"):
         identity.canonical("cholect50", "first")
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("endovis2018", "left_frames"), ("cadis", "train7"), ("cholecinstanceseg", "VID09_seg9k")],
+)
+def test_an_id_that_cannot_be_read_is_an_error_with_the_form_expected(source, name):
+    with pytest.raises(ValueError, match=rf"{source}: the video id '{name}' is not of the form"):
+        identity.canonical(source, name)
+
+
+def test_pieces_of_one_operation_are_told_apart_where_they_are_in_different_splits():
+    assert identity.piece("endovis2017", "test_3") == "endovis2017/test_seq_3"
+    assert identity.piece("endovis2017", "3") == identity.canonical("endovis2017", "3")
+    assert identity.piece("cholect50", "VID06") == identity.canonical("cholect50", "VID06")
+
+
+@given(st.sampled_from(identity.NAMINGS), st.integers(1, 9999))
+def test_a_canonical_name_read_again_is_itself(naming, number):
+    """Else the same operation would get two ids, one of them from a prepared source's own name."""
+    fields = {"number": number, "test": "test_", "part": "train", "trial": "suturing_b001"}
+    name = naming.name.format(**fields)
+    source = naming.sources[0]
+    if source == "cadis":  # has its home's names, which differ from its own
+        source = "cataracts"
+    once = identity.canonical(source, name)
+    assert once.endswith(f"{number:02d}" if source == "cholecinstanceseg" else name)
+    assert identity.canonical(source, name.upper()) == once
+
+
+def test_the_ledger_names_each_pair_once_and_with_evidence():
+    assert len({source for source, *_ in identity.SAME_IDS}) == len(identity.SAME_IDS)
+    assert all(evidence for *_, evidence in (*identity.SAME_IDS, *identity.SUSPECTED))
+    assert all(naming.evidence for naming in identity.NAMINGS)
+
+
+def test_likely_overlaps_are_warned_of_only_where_both_sources_are_there():
+    assert identity.suspected(["cholec80", "cholect50", "endoscapes"]) == ()
+    assert identity.suspected(["m2cai16_workflow"]) == ()
+    (warning,) = identity.suspected(["m2cai16_workflow", "ssg_vqa"])  # SSG-VQA is of Cholec80's
+    assert warning.startswith("m2cai16_workflow and cholec80: ")
+    assert identity.suspected(["autolaparo"])[0].startswith("autolaparo within itself: ")
 
 
 def test_every_overlap_says_where_it_is_from_and_is_given_once():

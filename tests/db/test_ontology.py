@@ -4,8 +4,6 @@ import pytest
 
 from surgzoo.db import ontology
 
-SOURCES = ("cholec80", "cholect50")
-
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -16,16 +14,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.undo()
     ontology.concepts.cache_clear()
     ontology.table.cache_clear()
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_every_row_names_a_concept(source):
-    for (kind, native), concept in ontology.table(source).items():
-        if kind == "triplet":
-            parts = zip(("instrument", "verb", "target"), concept.split(","), strict=True)
-            assert all(part in ontology.concepts() for part in parts), native
-        else:
-            assert ontology.name(kind, concept)
 
 
 def test_both_sources_share_seven_phases_in_order():
@@ -96,6 +84,58 @@ def test_a_bad_row_names_file_and_line(folder, rows, error, message):
     (folder / "lab.tsv").write_text("# comment\n" + rows)
     with pytest.raises(error, match=message):
         ontology.table("lab")
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        (
+            "triplet\tA\thook,dissect,lunch\t-\n",
+            ontology.UnmappedLabelError,
+            r"lab\.tsv, line 1: there is no target 'lunch'",
+        ),
+        ("triplet\tA\thook,dissect\t-\n", ValueError, "line 1: 'hook,dissect' is not instrument"),
+        ("include\tnowhere\t*\t-\n", ValueError, r"lab\.tsv, line 1: No ontology table nowhere"),
+        (
+            "include\tcholec80\tverb,phase\t-\n",
+            ValueError,
+            r"lab\.tsv, line 1: cholec80\.tsv has no row of the kind verb",
+        ),
+        ("include\tlab\t*\t-\n", ValueError, r"lab\.tsv, line 1: lab includes lab"),
+        (
+            "phase\tPreparation\tpreparation\t-\ninclude\tcholec80\tphase\t-\n",
+            ValueError,
+            r"lab\.tsv, line 2: phase 'Preparation' is mapped twice",
+        ),
+    ],
+)
+def test_a_bad_triplet_or_include_names_file_and_line(folder, rows, error, message):
+    (folder / "lab.tsv").write_text(rows)
+    with pytest.raises(error, match=message):
+        ontology.table("lab")
+
+
+def test_includes_in_a_circle_are_told(folder):
+    (folder / "one.tsv").write_text("include\ttwo\t*\t-\n")
+    (folder / "two.tsv").write_text("include\tone\t*\t-\n")
+    with pytest.raises(ValueError, match="one includes two includes one"):
+        ontology.table("one")
+
+
+def test_an_include_stands_in_its_place_and_keeps_its_origin(folder):
+    (folder / "lab.tsv").write_text(
+        "phase\tstart\ttrocar_placement\tlab\ninclude\tcholec80\tphase\tlab\nphase\tend\themostasis\tlab\n"
+    )
+    rows = ontology.rows("lab")
+    assert [row.native for row in rows[:2]] == ["start", "Preparation"] and rows[-1].native == "end"
+    assert {row.table for row in rows} == {"lab", "cholec80"} and len(rows) == 9
+    assert ontology.label("lab", "phase", "ClippingCutting").concept == "clipping_and_cutting"
+
+
+def test_a_name_shown_for_two_concepts_names_file_and_line(folder):
+    (folder / "concepts.tsv").write_text("phase\tprep\tpreparation\tagain\n")
+    with pytest.raises(ValueError, match=r"line 1: phase 'prep' is shown as 'preparation', as is"):
+        ontology.concepts()
 
 
 def test_a_concept_given_twice_names_file_and_line(folder):
