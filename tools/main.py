@@ -24,6 +24,7 @@ COMMANDS = {
     "ontology": "one HTML page with every label mapping and its evidence",
     "prepare": "turn a source dataset into prepared records",
     "train": "train an experiment config; continues where it stopped",
+    "export": "write conversations or boxes for other trainers",
     "evaluate": "ask a trained model the questions of a split -> predictions.jsonl",
     "score": "score any predictions file against prepared data -> scores.json",
     "report": "one HTML page with tables, frames and curves of a run",

@@ -1,0 +1,216 @@
+"""Exports for other trainers: what they hold, and that what was written is read back the same."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from surgzoo.data.conversations import conversations
+from surgzoo.data.exchange import chat, coco, medvidbench
+from surgzoo.data.exchange.pictures import Pictures, address
+from surgzoo.data.media import decode_jpeg
+from surgzoo.data.pipeline import Stores
+from surgzoo.db.schema import Media
+from surgzoo.tasks.wording import Wording
+
+FORMATS = ("llava", "sharegpt", "swift")
+TASK = "triplet_recognition"
+
+
+@pytest.fixture(scope="module")
+def stores(small_data):
+    return Stores(small_data)
+
+
+@pytest.fixture(scope="module")
+def items(stores):
+    store = stores("synthsurg.small")
+    found = list(conversations(store, TASK, "test", wording=Wording(protocol="mixed")))[:40]
+    assert {len(item.turns) for item in found} == {2, 4} and any(item.choices for item in found)
+    return [
+        *found[:20],
+        *(dataclasses.replace(item, thinking="Level 1: so.") for item in found[20:]),
+    ]
+
+
+@pytest.fixture(scope="module")
+def clips(items):
+    """The same talks about a clip of three frames each."""
+    return [
+        dataclasses.replace(
+            item, media=(dataclasses.replace(item.media[0], first=2, count=3, kind="clip"),)
+        )
+        for item in items
+    ]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("what", ["items", "clips"])
+def test_what_is_written_is_read_back(form, what, request, stores, tmp_path):
+    wanted = request.getfixturevalue(what)
+    path, count = chat.write(wanted, Pictures(tmp_path, stores), form, TASK)
+    assert count == len(wanted)
+    assert list(chat.read(path)) == wanted
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_marks_and_pictures_agree(form, items, clips, stores, tmp_path):
+    """What the trainers check: as many <image> or <video> in the text as pictures beside it."""
+    roles = ["human", "gpt"] if form == "llava" else ["user", "assistant"]
+    for wanted, mark in ((items, "<image>"), (clips, "<video>")):
+        path, _ = chat.write(wanted, Pictures(tmp_path, stores), form, TASK)
+        text = path.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        records = [json.loads(x) for x in lines] if form == "swift" else json.loads(text)
+        for record, item in zip(records, wanted, strict=True):
+            turns = record["conversations" if form == "llava" else "messages"]
+            said = [turn["value" if form == "llava" else "content"] for turn in turns]
+            assert said[0].startswith(f"{mark}\n") and "".join(said).count(mark) == 1
+            spoke = [turn["from" if form == "llava" else "role"] for turn in turns]
+            assert spoke == roles * (len(said) // 2)
+            names = json.dumps([record.get(k) for k in ("image", "images", "video", "videos")])
+            assert names.count(".jpg") == item.media[0].count
+
+
+def test_pictures_are_the_stored_bytes_written_once(items, stores, tmp_path):
+    pictures = Pictures(tmp_path, stores)
+    media = items[0].media[0]
+    (name,) = pictures(media)
+    stored = stores("synthsurg.small").frame(media.video, media.first).image
+    assert (tmp_path / name).read_bytes() == stored
+    assert address(name) == ("synthsurg", "small", media.video, media.first, "image")
+    (tmp_path / name).write_bytes(b"as it was")
+    assert Pictures(tmp_path, stores)(media) == [name]
+    assert (tmp_path / name).read_bytes() == b"as it was"
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_maps_are_written_too_and_a_lacking_one_is_an_error(items, stores, tmp_path):
+    media = dataclasses.replace(items[0].media[0], kind="instrument_mask")
+    (name,) = Pictures(tmp_path, stores)(media)
+    assert name.endswith(".png") and (tmp_path / name).read_bytes()[1:4] == b"PNG"
+    with pytest.raises(ValueError, match="there is no stored 'heat'"):
+        Pictures(tmp_path, stores)(dataclasses.replace(media, kind="heat"))
+
+
+def test_llama_factory_finds_the_file(items, clips, stores, tmp_path):
+    for wanted, key in ((items, "images"), (clips, "videos")):
+        chat.write(wanted, Pictures(tmp_path, stores), "sharegpt", key)
+    info = json.loads((tmp_path / "dataset_info.json").read_text())
+    assert set(info) == {"images", "videos"}
+    for key, entry in info.items():
+        assert (tmp_path / entry["file_name"]).exists()
+        assert entry["columns"] == {"messages": "messages", key: key}
+
+
+def test_reasoning_goes_before_the_answer(items, stores, tmp_path):
+    record = chat.record(items[-1], Pictures(tmp_path, stores), "swift")
+    said = record["messages"][-1]["content"]
+    assert said == f"<think>Level 1: so.</think><answer>{items[-1].target}</answer>"
+
+
+def test_what_a_chat_cannot_hold(items, stores, tmp_path):
+    pictures = Pictures(tmp_path, stores)
+    pixels = dataclasses.replace(items[0], answer={"media": {}})
+    clip = dataclasses.replace(items[0].media[0], count=2, kind="clip")
+    mixed = dataclasses.replace(items[0], media=(items[0].media[0], clip))
+    with pytest.raises(ValueError, match="pixels"):
+        chat.record(pixels, pictures, "llava")
+    with pytest.raises(ValueError, match="mixes clips and images"):
+        chat.record(mixed, pictures, "llava")
+    with pytest.raises(ValueError, match="pixels"):
+        medvidbench.record(pixels, pictures, stores)
+
+
+def test_a_foreign_file_is_told(tmp_path):
+    path = tmp_path / "other.json"
+    path.write_text('[{"id": "1", "conversations": []}]')
+    with pytest.raises(ValueError, match=r"other.json, record 0: has no 'surgzoo' entry"):
+        list(chat.read(path))
+
+
+def test_medvidbench(clips, stores, tmp_path):
+    path, count = medvidbench.write(clips, Pictures(tmp_path, stores), stores, TASK)
+    records = json.loads(path.read_text())
+    assert len(records) == count == len(clips)
+    first = records[0]
+    assert first["qa_type"] == TASK and first["data_source"] == "synthsurg"
+    assert first["metadata"] == {
+        "fps": 1.0,
+        "video_id": clips[0].media[0].video,
+        "start_frame": 2,
+        "end_frame": 4,
+    }
+    assert len(first["video"]) == 3 and all((tmp_path / name).exists() for name in first["video"])
+    assert first["conversations"][0]["value"].startswith("<video>\n")
+
+
+@pytest.mark.parametrize("kind", ["instrument", "tissue"])
+def test_coco_is_read_by_its_own_tools(kind, stores, tmp_path):
+    store = stores("synthsurg.small")
+    path, count = coco.write(store, Pictures(tmp_path, stores), kind, kind=kind, split="test")
+    api = COCO(str(path))
+    assert len(api.anns) == count > 50
+    expected = {}
+    for stored in store.select("test"):
+        for record in store.records(stored):
+            expected[stored.video.id, record.frame.index] = record
+    assert len(api.imgs) == len(expected)
+    for image in api.imgs.values():
+        record = expected[image["video"], image["frame"]]
+        pixels = decode_jpeg((tmp_path / image["file_name"]).read_bytes(), "")
+        assert pixels.shape[:2] == (image["height"], image["width"])
+        found = api.imgToAnns[image["id"]]
+        wanted = getattr(record.annotations, f"{kind}s")
+        assert len(found) == len(wanted)
+        for entry, item in zip(found, wanted, strict=True):
+            x, y, w, h = entry["bbox"]
+            side = image["width"]
+            box = (item.box.x1, item.box.y1, item.box.x2, item.box.y2)
+            assert (x / side, y / side, (x + w) / side, (y + h) / side) == pytest.approx(box)
+            # The mask's own extent, by pycocotools, is the annotated box.
+            mask = api.annToRLE(entry)
+            np.testing.assert_allclose(coco_mask.toBbox(mask), entry["bbox"], atol=1e-6)
+            assert coco_mask.area(mask) == entry["area"]
+    boxes = dict(coco.read(path))
+    some = next(iter(api.imgs.values()))
+    record = expected[some["video"], some["frame"]]
+    assert [box for _, box in boxes[some["file_name"]]] == [
+        item.box for item in getattr(record.annotations, f"{kind}s")
+    ]
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=1, max_size=7))
+def test_run_lengths_are_cocos(rows):
+    mask = np.array(rows, bool)
+    encoded = {"size": list(mask.shape), "counts": coco.run_lengths(mask)}
+    decoded = coco_mask.decode(coco_mask.frPyObjects(encoded, *mask.shape))
+    np.testing.assert_array_equal(decoded.astype(bool), mask)
+
+
+def test_a_broken_coco_file_is_told(tmp_path):
+    path = tmp_path / "boxes.json"
+    path.write_text('{"images": []}')
+    with pytest.raises(ValueError, match="has no annotations, categories; it has images"):
+        list(coco.read(path))
+    image = {"id": 1, "file_name": "a.jpg", "height": 10, "width": 10}
+    box = {"id": 7, "image_id": 1, "category_id": 1, "bbox": [2, 2, 0, 3]}
+    whole = {"images": [image], "annotations": [box], "categories": [{"id": 1, "name": "hook"}]}
+    path.write_text(json.dumps(whole))
+    with pytest.raises(ValueError, match=r"boxes.json, annotation 7: .*empty"):
+        list(coco.read(path))
+
+
+def test_media_survive_as_paths():
+    from surgzoo.data.exchange.pictures import media_of
+
+    media = Media("cholect50", "fps1", "VID01", 7, 2, "clip")
+    names = ["images/cholect50.fps1/VID01/000007.jpg", "images/cholect50.fps1/VID01/000008.jpg"]
+    assert media_of(names, clip=True) == (media,)
+    with pytest.raises(ValueError, match="is not a path of an export"):
+        media_of(["a.jpg"], clip=False)

@@ -1,0 +1,71 @@
+"""Write conversations or boxes of prepared sources for other trainers.
+
+  surgzoo export --format=sharegpt --sources=synthsurg --tasks=phase_recognition --out=export
+  surgzoo export --format=coco --sources=synthsurg --split=test --out=export
+
+llava, sharegpt (LLaMA-Factory) and swift (ms-swift) are chats, medvidbench its records, coco boxes
+and masks. Pictures are written once, beside the records. Formats: surgzoo/data/exchange.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+_FORMAT = flags.DEFINE_enum(
+    "format", None, ["llava", "sharegpt", "swift", "medvidbench", "coco"], "what to write"
+)
+_SOURCES = flags.DEFINE_list("sources", None, "prepared sources, e.g. synthsurg or synthsurg.small")
+_TASKS = flags.DEFINE_list("tasks", None, "tasks; not for coco")
+_SPLIT = flags.DEFINE_string("split", "train", "train, val, test or all")
+_SCHEME = flags.DEFINE_string("scheme", "default", "split scheme of the sources")
+_PROTOCOL = flags.DEFINE_enum(
+    "protocol", "mixed", ["open", "choice", "dialogue", "mixed"], "how questions are put"
+)
+_THINKING = flags.DEFINE_bool("thinking", True, "with reasoning traces")
+_KIND = flags.DEFINE_enum("kind", "instrument", ["instrument", "tissue"], "of the coco boxes")
+_DATA_DIR = flags.DEFINE_string("data_dir", "data", "where the sources were prepared")
+_OUT = flags.DEFINE_string("out", None, "folder to write to")
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo export --help")
+    if not _FORMAT.value or not _SOURCES.value or not _OUT.value:
+        raise ValueError("say what and where to: --format=, --sources= and --out=")
+    from surgzoo.data.conversations import conversations
+    from surgzoo.data.exchange import chat, coco, medvidbench
+    from surgzoo.data.exchange.pictures import Pictures
+    from surgzoo.data.pipeline import Stores
+    from surgzoo.tasks.wording import Wording
+
+    stores = Stores(_DATA_DIR.value)
+    pictures = Pictures(_OUT.value, stores)
+    if _FORMAT.value == "coco":
+        for source in _SOURCES.value:
+            path, count = coco.write(
+                stores(source),
+                pictures,
+                f"{source}_{_SPLIT.value}",
+                kind=_KIND.value,
+                split=_SPLIT.value,
+                scheme=_SCHEME.value,
+            )
+            print(f"{path}: {count} boxes")
+        return
+    if not _TASKS.value:
+        raise ValueError("say which with --tasks=phase_recognition,triplet_recognition")
+    wording = Wording(protocol=_PROTOCOL.value, thinking=_THINKING.value)
+    for task in _TASKS.value:
+        items = (
+            item
+            for source in _SOURCES.value
+            for item in conversations(
+                stores(source), task, _SPLIT.value, scheme=_SCHEME.value, wording=wording
+            )
+        )
+        name = f"{task}_{_SPLIT.value}"
+        if _FORMAT.value == "medvidbench":
+            path, count = medvidbench.write(items, pictures, stores, name)
+        else:
+            path, count = chat.write(items, pictures, _FORMAT.value, name)
+        print(f"{path}: {count} conversations")
