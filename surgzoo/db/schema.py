@@ -154,12 +154,16 @@ class Criterion:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Question:
-    """A question that came with the source (VQA sets); the answer may include a box."""
+    """A question that came with the source; the answer may include a box, or reasoning before it.
+
+    `kind` is the source's own class of question, `thinking` its reasoning trace.
+    """
 
     text: str
     answer: str
     box: Box | None = None
     kind: str = ""
+    thinking: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -36,3 +36,13 @@ sources.register(
         details={"needs_manual_dir": True, "procedures": ["cholecystectomy"]},
     ),
 )
+sources.register(
+    "surgsigma_v01",
+    "surgzoo.datasets.surgsigma_v01.surgsigma_v01:SurgSigmaV01",
+    Card(
+        summary="The released subset of SurgΣ-DB: questions, reasoning, boxes about CholecT50",
+        licence="CC BY-NC-SA 4.0",
+        source="surgsigma.github.io",
+        details={"needs_manual_dir": True, "procedures": ["cholecystectomy"]},
+    ),
+)
