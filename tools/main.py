@@ -26,6 +26,7 @@ COMMANDS = {
     "train": "train an experiment config; continues where it stopped",
     "export": "write conversations or boxes for other trainers",
     "evaluate": "ask a trained model the questions of a split -> predictions.jsonl",
+    "card": "what the prepared sources hold: counts, charts, samples -> card.html",
     "score": "score any predictions file against prepared data -> scores.json",
     "report": "one HTML page with tables, frames and curves of a run",
 }
