@@ -23,6 +23,7 @@ import dataclasses
 import functools
 import json
 import math
+import operator
 import types
 import typing
 from typing import Any, Literal
@@ -283,66 +284,124 @@ class Conversation:
 
 
 # ---- JSON codec ----------------------------------------------------------------------------------
+#
+# A database holds millions of records, so the walk over a type is done once: each class gets an
+# encoder and a decoder, closures over what its fields need.
+
+_dump = json.JSONEncoder(ensure_ascii=False, sort_keys=True, allow_nan=False).encode
+_Convert = typing.Callable[[Any], Any]
 
 
 def to_jsonable(value: Any) -> Any:
     """Dataclasses to plain JSON values. Fields that equal their default are left out."""
-    if dataclasses.is_dataclass(value):
-        out = {}
-        for field in dataclasses.fields(value):
-            item = getattr(value, field.name)
-            if field.default is not dataclasses.MISSING and item == field.default:
-                continue
-            if field.default_factory is not dataclasses.MISSING and item == field.default_factory():
-                continue
-            out[field.name] = to_jsonable(item)
-        return out
-    if isinstance(value, (tuple, list)):
-        return [to_jsonable(item) for item in value]
-    if isinstance(value, dict):
-        return {key: to_jsonable(item) for key, item in value.items()}
-    return value
+    return _encoder(type(value))(value)
 
 
 def to_json(value: Any) -> str:
     """One line of JSON, stable key order, no NaN."""
-    return json.dumps(to_jsonable(value), ensure_ascii=False, sort_keys=True, allow_nan=False)
-
-
-@functools.cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+    return _dump(_encoder(type(value))(value))
 
 
 def from_jsonable(kind: Any, value: Any) -> Any:
     """The inverse of `to_jsonable` for the type `kind`. Raises ValueError on an unknown field."""
-    origin = typing.get_origin(kind)
-    if kind is Any or value is None:
-        return value
-    if origin in (types.UnionType, typing.Union):
-        options = [arg for arg in typing.get_args(kind) if arg is not type(None)]
-        return from_jsonable(options[0], value)
-    if origin is tuple:
-        args = typing.get_args(kind)
-        if len(args) == 2 and args[1] is Ellipsis:
-            return tuple(from_jsonable(args[0], item) for item in value)
-        return tuple(from_jsonable(arg, item) for arg, item in zip(args, value, strict=True))
-    if origin is dict:
-        item_kind = typing.get_args(kind)[1]
-        return {key: from_jsonable(item_kind, item) for key, item in value.items()}
-    if dataclasses.is_dataclass(kind):
-        hints = _hints(kind)
-        unknown = sorted(set(value) - set(hints))
-        if unknown:
-            raise ValueError(
-                f"{kind.__name__} has no field {', '.join(unknown)}; it has {', '.join(hints)}"
-            )
-        return kind(**{key: from_jsonable(hints[key], item) for key, item in value.items()})
-    if kind is float:
-        return float(value)
-    return value
+    return _decoder(kind)(value)
 
 
 def from_json(kind: Any, text: str) -> Any:
     """Parses one line written by `to_json`."""
-    return from_jsonable(kind, json.loads(text))
+    return _decoder(kind)(json.loads(text))
+
+
+@functools.cache
+def _encoder(cls: type) -> _Convert:
+    """By the type that a value has, as fields may hold anything JSON-like."""
+    if dataclasses.is_dataclass(cls):
+        return _dataclass_encoder(cls)
+    if issubclass(cls, (tuple, list)):
+        return lambda value: [_encoder(type(item))(item) for item in value]
+    if issubclass(cls, dict):
+        return lambda value: {key: _encoder(type(item))(item) for key, item in value.items()}
+    return _same
+
+
+def _dataclass_encoder(cls: type) -> _Convert:
+    names, defaults = [], []
+    for field in dataclasses.fields(cls):
+        names.append(field.name)
+        if field.default_factory is not dataclasses.MISSING:
+            defaults.append(field.default_factory())
+        else:
+            defaults.append(field.default)  # MISSING equals nothing that a field can hold
+    get = operator.attrgetter(*names, "__class__")  # a second name, so that it gives a tuple
+    plain = (str, int, float, bool, type(None))
+
+    def encode(value: Any) -> dict[str, Any]:
+        return {
+            name: item if type(item) in plain else _encoder(type(item))(item)
+            for name, item, default in zip(names, get(value), defaults, strict=False)
+            if item is not default and item != default
+        }
+
+    return encode
+
+
+@functools.cache
+def _decoder(kind: Any) -> _Convert:
+    """By the type that a field declares. None is kept whatever the type."""
+    origin = typing.get_origin(kind)
+    if origin in (types.UnionType, typing.Union):
+        options = [arg for arg in typing.get_args(kind) if arg is not type(None)]
+        return _decoder(options[0])
+    if origin is tuple:
+        return _tuple_decoder(typing.get_args(kind))
+    if origin is dict:
+        item = _decoder(typing.get_args(kind)[1])
+        if item is _same:
+            return lambda value: None if value is None else dict(value)
+        return lambda value: None if value is None else {k: item(v) for k, v in value.items()}
+    if dataclasses.is_dataclass(kind):
+        return _dataclass_decoder(kind)
+    if kind is float:
+        return lambda value: None if value is None else float(value)
+    return _same
+
+
+def _tuple_decoder(args: tuple[Any, ...]) -> _Convert:
+    if len(args) == 2 and args[1] is Ellipsis:
+        item = _decoder(args[0])
+        if item is _same:
+            return lambda value: None if value is None else tuple(value)
+        return lambda value: None if value is None else tuple([item(each) for each in value])
+    items = [_decoder(arg) for arg in args]
+
+    def decode(value: Any) -> tuple | None:
+        if value is None:
+            return None
+        return tuple([item(each) for item, each in zip(items, value, strict=True)])
+
+    return decode
+
+
+def _dataclass_decoder(cls: type) -> _Convert:
+    hints = typing.get_type_hints(cls)
+    fields = {name: _decoder(hint) for name, hint in hints.items()}
+
+    def decode(value: Any) -> Any:
+        if value is None:
+            return None
+        try:
+            found = {key: fields[key](item) for key, item in value.items()}
+        except KeyError:
+            unknown = sorted(set(value) - set(fields))
+            if not unknown:
+                raise
+            raise ValueError(
+                f"{cls.__name__} has no field {', '.join(unknown)}; it has {', '.join(fields)}"
+            ) from None
+        return cls(**found)
+
+    return decode
+
+
+def _same(value: Any) -> Any:
+    return value
