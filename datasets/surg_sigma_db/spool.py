@@ -1,0 +1,129 @@
+"""From a stored video to conversations on disk: one pass over its records serves all tasks.
+
+A finished video is three files in the spool folder: the conversations as lines of JSON, task after
+task; the media key of each line; and a summary that says where each task's lines are. The summary
+is written last and renamed into place, so a video without one is done again after a kill.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import sys
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from surgzoo.datasets.surg_sigma_db.gates import Gatekeeper, Held, Limits
+from surgzoo.datasets.surg_sigma_db.plan import Job, task
+from surgzoo.db import schema
+from surgzoo.db.conversation_store import media_key
+from surgzoo.db.store import Store
+from surgzoo.tasks.base import Context
+from surgzoo.tasks.wording import Wording
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Where the lines of one task are in a spool file, and what was held back."""
+
+    offset: int = 0  # bytes
+    size: int = 0  # bytes
+    row: int = 0  # lines before
+    count: int = 0  # lines
+    held: tuple[tuple[str, str, str, str], ...] = ()
+
+
+@functools.cache
+def _store(data_dir: str, source: str, config: str) -> Store:
+    return Store.open(data_dir, source, config)
+
+
+def path_of(folder: Path, number: int, ending: str) -> Path:
+    return folder / f"{number:07d}.{ending}"
+
+
+def write(
+    job: Job,
+    number: int,
+    folder: Path,
+    names: Sequence[str],
+    wording: Wording,
+    limits: Limits,
+    parent: int | None = None,
+) -> int:
+    """Encodes, checks and writes one video; returns `number`. Work that is there is left alone.
+
+    `parent`: the process that waits for it; when it is gone, so is this one.
+    """
+    if path_of(folder, number, "json").exists():
+        return number
+    store = _store(job.data_dir, job.source, job.config)
+    stored = store.video(job.video)
+    footage = store.footage(stored)
+    context = Context(job.config, stored.video, job.split, wording)
+    gates = Gatekeeper(store, job.video, limits)
+    parts: dict[str, Part] = {}
+    keys = array("Q")
+    with open(path_of(folder, number, "jsonl"), "wb") as file:
+        offset = 0
+        for name in names:
+            if parent is not None and os.getppid() != parent:
+                os._exit(1)  # it was killed: nobody will read this
+            encoder, held, first, begin = task(name), [], len(keys), offset
+            for conversation in sorted(encoder.encode_video(footage, context), key=_place):
+                if found := gates.check(conversation, encoder):
+                    held.append(found)
+                    continue
+                line = schema.to_json(conversation).encode() + b"\n"
+                file.write(line)
+                offset += len(line)
+                keys.append(media_key(conversation))
+            parts[name] = Part(begin, offset - begin, first, len(keys) - first, tuple(held))
+    with open(path_of(folder, number, "keys"), "wb") as file:
+        keys.tofile(file)
+    summary = {name: schema.to_jsonable(part) for name, part in parts.items()}
+    unfinished = path_of(folder, number, "part")
+    unfinished.write_text(json.dumps(summary), encoding="utf-8")
+    unfinished.rename(path_of(folder, number, "json"))
+    return number
+
+
+def _place(conversation: schema.Conversation) -> tuple[int, int]:
+    """Frame and part, as a task that asks about clips need not go through them by frame. An id
+    that has none comes last, and does not get past the gates."""
+    try:
+        frame, _, part = conversation.id.split("/")[-3:]
+        return int(frame), int(part)
+    except ValueError:
+        return sys.maxsize, 0
+
+
+def summary(folder: Path, number: int) -> dict[str, Part]:
+    """Task -> its part of a finished video."""
+    text = path_of(folder, number, "json").read_text(encoding="utf-8")
+    return {
+        name: Part(**{**part, "held": tuple(Held(*row) for row in part.get("held", ()))})
+        for name, part in json.loads(text).items()
+    }
+
+
+def lines(folder: Path, number: int, part: Part) -> Iterator[bytes]:
+    """The conversations of one part, as JSON without the line's end."""
+    with open(path_of(folder, number, "jsonl"), "rb") as file:
+        file.seek(part.offset)
+        for _ in range(part.count):
+            yield file.readline()[:-1]
+
+
+def keys(folder: Path, number: int, part: Part) -> bytes:
+    """The media keys of one part: little-endian uint64 (the spool is read where it was written)."""
+    found = array("Q")
+    with open(path_of(folder, number, "keys"), "rb") as file:
+        file.seek(part.row * found.itemsize)
+        found.fromfile(file, part.count)
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found.tobytes()

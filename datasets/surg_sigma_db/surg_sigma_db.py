@@ -1,0 +1,304 @@
+"""SurgΣ-DB as TFDS: one builder config a task, conversations that point at media of the sources.
+
+`build` goes once through the sources, one video a job on all cores, and leaves each video's
+conversations of all tasks in spool files; then every task is written from them, in the order of
+source, video, frame and part. The builder is shard based: TFDS's generator based one keeps up to a
+gigabyte in memory to sort it, and beyond that needs TensorFlow. Here it is a shard at most.
+
+Killed, a build goes on where it was: finished videos stay in the spool under the fingerprint of the
+build, finished tasks in their folders, and TFDS renames a folder only when it is whole.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import contextlib
+import functools
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+import tqdm
+
+from surgzoo.datasets.surg_sigma_db import spool
+from surgzoo.datasets.surg_sigma_db.plan import Job, Plan
+from surgzoo.db import schema
+from surgzoo.db.conversation_store import (
+    DATABASE,
+    FEATURE,
+    INDEX_FILE,
+    MEDIA_FILE,
+    META_FILE,
+    SPLIT,
+    ConversationStore,
+    Place,
+)
+from surgzoo.db.records import QUARANTINE_FILE
+from surgzoo.tasks import tasks as registry
+
+SHARD_BYTES = 64 << 20
+SHOWN = 10  # reasons in an error
+
+
+class OtherBuildError(ValueError):
+    """A finished task was built from something else than what is asked for now."""
+
+
+class QualityError(ValueError):
+    """Too much of a task was held back; shows the first reasons."""
+
+
+class _Configs:
+    """The builder configs, one a registered task: read when asked for, as plug-ins join late."""
+
+    @functools.cached_property
+    def _made(self) -> dict[str, tfds.core.BuilderConfig]:
+        return {}
+
+    def __get__(self, instance: Any, owner: type) -> list[tfds.core.BuilderConfig]:
+        for entry in registry:
+            if entry.name not in self._made:
+                config = tfds.core.BuilderConfig(name=entry.name, description=entry.card.summary)
+                self._made[entry.name] = config
+        return list(self._made.values())
+
+
+class _ConfigsByName:
+    """TFDS remembers the first answer for good; this one does not."""
+
+    def __get__(self, instance: Any, owner: type) -> dict[str, tfds.core.BuilderConfig]:
+        return {config.name: config for config in owner.BUILDER_CONFIGS}
+
+
+class SurgSigmaDB(tfds.core.dataset_builder.ShardBasedBuilder, skip_registration=True):
+    """Writes one task from a spool. Made by `build`, which sets `plan`, `folder` and `parts`."""
+
+    name = DATABASE
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = _Configs()
+    builder_configs = _ConfigsByName()
+
+    plan: Plan
+    folder: Path  # of the spool
+    parts: list[spool.Part]  # one a job
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict({FEATURE: tfds.features.Text()}),
+            disable_shuffling=True,
+            description="Conversations of SurgΣ-DB's scheme, as JSON of surgzoo's schema.",
+        )
+
+    def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, list[Callable]]:
+        del dl_manager
+        self._write_beside()
+        size = sum(part.size for part in self.parts)
+        count = sum(part.count for part in self.parts)
+        shards = max(1, -(-size // SHARD_BYTES))
+        edges = [count * i // shards for i in range(shards + 1)]
+        return {
+            SPLIT: [
+                functools.partial(self._rows, begin, end)
+                for begin, end in zip(edges, edges[1:], strict=False)
+            ]
+        }
+
+    def _rows(self, begin: int, end: int) -> Iterator[tuple[int, dict[str, bytes]]]:
+        """Rows begin .. end - 1 of the task."""
+        first = 0
+        for number, part in enumerate(self.parts):
+            if first < end and begin < first + part.count:
+                for row, line in enumerate(spool.lines(self.folder, number, part), first):
+                    if begin <= row < end:
+                        yield row, {FEATURE: line}
+            first += part.count
+
+    def _write_beside(self) -> None:
+        """The index, the media keys, what was held back, and how it was built."""
+        folder, first = Path(self.data_dir), 0
+        counts: collections.Counter[str] = collections.Counter()
+        held: collections.Counter[str] = collections.Counter()
+        with (
+            open(folder / INDEX_FILE, "w", encoding="utf-8") as index,
+            open(folder / MEDIA_FILE, "wb") as media,
+            open(folder / QUARANTINE_FILE, "w", encoding="utf-8") as quarantine,
+        ):
+            for number, (job, part) in enumerate(zip(self.plan.jobs, self.parts, strict=True)):
+                for item in part.held:
+                    held[item.gate] += 1
+                    line = json.dumps(item._asdict(), ensure_ascii=False)
+                    quarantine.write(f"{line}\n")
+                if not part.count:
+                    continue
+                index.write(f"{schema.to_json(_place(job, first, part.count))}\n")
+                media.write(spool.keys(self.folder, number, part))
+                counts[job.split] += part.count
+                first += part.count
+        meta = {
+            "task": self.builder_config.name,
+            **self.plan.meta,
+            "conversations": dict(counts),
+            "quarantined": dict(held),
+        }
+        text = json.dumps(meta, indent=1, ensure_ascii=False, sort_keys=True)
+        (folder / META_FILE).write_text(f"{text}\n", encoding="utf-8")
+
+
+def _place(job: Job, first: int, count: int) -> Place:
+    return Place(job.source, job.config, job.video, job.canonical, job.split, first, count)
+
+
+def build(
+    plan: Plan, *, workers: int = 0, overwrite: bool = False
+) -> dict[str, ConversationStore | None]:
+    """Builds the tasks of a plan; task -> its store, None where no source has labels for it.
+
+    A task that was built from the same things before is left as it is.
+
+    Args:
+      workers: processes; 0 = one a core.
+
+    Raises OtherBuildError for a task that was built from other things, unless `overwrite`;
+    QualityError when a gate held back more than the limit.
+    """
+    workers = workers or os.cpu_count() or 1
+    done = {} if overwrite else _finished(plan)
+    names = [name for name in plan.tasks if name not in done]
+    root = Path(plan.data_dir) / DATABASE
+    folder = root / "incomplete_spool" / f"{plan.fingerprint}_{_short(names)}"
+    if names:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _pool(workers) as pool:
+            _encode(plan, names, folder, pool)
+            summaries = [spool.summary(folder, number) for number in range(len(plan.jobs))]
+            parts = {name: [summary.pop(name) for summary in summaries] for name in names}
+            try:
+                for name in names:
+                    _judge(name, parts[name], plan.limits.quarantined)
+            except QualityError:
+                shutil.rmtree(folder)  # what was wrong gets repaired, so it is no use again
+                raise
+            full = [name for name in names if any(part.count for part in parts[name])]
+            calls = [(plan, name, folder, parts[name], overwrite) for name in full]
+            done |= dict(zip(full, _each(pool, _write, calls, "writing", "task"), strict=True))
+        shutil.rmtree(folder)
+        with contextlib.suppress(OSError):  # another build is under way
+            folder.parent.rmdir()
+    return {name: ConversationStore(done[name]) if name in done else None for name in plan.tasks}
+
+
+def _short(names: list[str]) -> str:
+    import hashlib
+
+    return hashlib.blake2b(",".join(names).encode(), digest_size=4).hexdigest()
+
+
+def _finished(plan: Plan) -> dict[str, Path]:
+    """Tasks that this plan has built before. Raises OtherBuildError."""
+    done, other = {}, []
+    for name in plan.tasks:
+        path = Path(SurgSigmaDB(data_dir=plan.data_dir, config=name).data_dir)
+        if not (path / "dataset_info.json").exists():
+            continue
+        meta = ConversationStore(path).meta
+        changed = sorted(key for key, value in plan.meta.items() if meta.get(key) != value)
+        if changed:
+            other.append(f"  {name}: other {', '.join(changed)}")
+        done[name] = path
+    if other:
+        raise OtherBuildError(
+            "these tasks are built already, from other things than asked for now:\n"
+            + "\n".join(other)
+            + "\nBuild them again with --overwrite, or choose another --data_dir."
+        )
+    return done
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[concurrent.futures.Executor | None]:
+    """Spawned processes (fork is unsafe beside native threads); None for a single worker."""
+    if workers == 1:
+        yield None
+        return
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _each(
+    pool: concurrent.futures.Executor | None,
+    function: Callable,
+    calls: list[tuple],
+    what: str,
+    unit: str,
+) -> list:
+    """Results of all calls in their order, with a progress bar."""
+    with tqdm.tqdm(total=len(calls), desc=what, unit=unit, disable=None) as progress:
+        if pool is None:
+            results = []
+            for call in calls:
+                results.append(function(*call))
+                progress.update()
+            return results
+        futures = [pool.submit(function, *call) for call in calls]
+        for future in concurrent.futures.as_completed(futures):
+            future.result()  # the first failure ends the build
+            progress.update()
+        return [future.result() for future in futures]
+
+
+def _encode(plan: Plan, names: list[str], folder: Path, pool: Any) -> None:
+    """All videos into the spool."""
+    parent = None if pool is None else os.getpid()
+    calls = [
+        (job, number, folder, tuple(names), plan.wording, plan.limits, parent)
+        for number, job in enumerate(plan.jobs)
+    ]
+    _each(pool, spool.write, calls, DATABASE, "video")
+
+
+def _judge(name: str, parts: list[spool.Part], limit: float) -> None:
+    held = [item for part in parts for item in part.held]
+    total = len(held) + sum(part.count for part in parts)
+    if len(held) > limit * total:
+        reasons = "\n".join(f"  {item.gate}: {item.id}: {item.reason}" for item in held[:SHOWN])
+        raise QualityError(
+            f"{name}: {len(held)} of {total} conversations did not pass the quality gates, more "
+            f"than the limit of {limit:.1%}. The first:\n{reasons}"
+        )
+
+
+def _write(plan: Plan, name: str, folder: Path, parts: list[spool.Part], overwrite: bool) -> Path:
+    """One task from the spool into its TFDS folder, which is returned."""
+    builder = SurgSigmaDB(data_dir=plan.data_dir, config=name)
+    target = Path(builder.data_dir)
+    aside = target.with_name(f"replaced_{target.name.replace('.', '_')}")
+    if overwrite and target.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        target.rename(aside)  # kept until the new one is whole
+        # The first builder has read the old dataset_info.json and would hold on to it.
+        builder = SurgSigmaDB(data_dir=plan.data_dir, config=name)
+    builder.plan, builder.folder, builder.parts = plan, folder, parts
+    try:
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                compute_stats=tfds.download.ComputeStatsMode.SKIP
+            ),
+            file_format=tfds.core.FileFormat.ARRAY_RECORD,
+        )
+    except BaseException:
+        if aside.exists() and not target.exists():
+            aside.rename(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+    return target
