@@ -20,7 +20,7 @@ import numpy as np
 import simplejpeg
 
 from surgzoo.db import ontology, schema
-from surgzoo.db.records import DENSE
+from surgzoo.db.records import DENSE, FrameRecord
 from surgzoo.db.schema import Box, Conversation, Media
 from surgzoo.db.store import Store
 from surgzoo.tasks.base import Task
@@ -185,6 +185,12 @@ class Gatekeeper:
         self._prefix = f"{store.source}.{store.config}/{video}/"
         self._ids: set[str] = set()
         self._frames: dict[tuple[int, str], str | None] = {}
+
+    def look(self, record: FrameRecord) -> None:
+        """Checks the image of a record that is at hand, so that it need not be read again."""
+        if self._limits.images != "off":
+            fault = image_fault(record.image, self._limits.images)
+            self._frames[record.frame.index, "image"] = fault
 
     def check(self, conversation: Conversation, task: Task) -> Held | None:
         """What is wrong with a conversation, None when it may pass."""

@@ -18,11 +18,13 @@ from surgzoo.db import ontology as ontology_lib
 from surgzoo.db.records import VIDEOS_FILE
 from surgzoo.db.store import DEFAULT_CONFIG, NotPreparedError, Store
 from surgzoo.tasks import tasks as registry
+from surgzoo.tasks import wording as wording_lib
 from surgzoo.tasks.base import Task
 from surgzoo.tasks.wording import Wording
 
 # A training database wants every way to put a question; an experiment may want few.
 WORDING = Wording(protocol="mixed", thinking=True)
+LIMITS = Limits()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +69,7 @@ def make(
     schemes: Mapping[str, str] | None = None,
     splits: Mapping[str, str] | None = None,
     wording: Wording = WORDING,
-    limits: Limits = Limits(),
+    limits: Limits = LIMITS,
 ) -> Plan:
     """Resolves a build.
 
@@ -186,7 +188,7 @@ def task(name: str) -> Task:
 def code(names: tuple[str, ...]) -> str:
     """A hash of the code and the tables that decide what conversations say."""
     files = {Path(inspect.getfile(type(task(name)))) for name in names}
-    for package in (schema, ontology_lib, registry_module()):
+    for package in (schema, ontology_lib, wording_lib):
         files |= {p for p in Path(inspect.getfile(package)).parent.rglob("*") if p.is_file()}
     files |= set(Path(__file__).parent.glob("*.py"))
     digest = hashlib.blake2b(digest_size=16)
@@ -194,12 +196,6 @@ def code(names: tuple[str, ...]) -> str:
         if path.suffix in (".py", ".tsv"):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
-
-
-def registry_module():
-    import surgzoo.tasks
-
-    return surgzoo.tasks
 
 
 def _digest(data: bytes) -> str:

@@ -62,11 +62,11 @@ def write(
         return number
     store = _store(job.data_dir, job.source, job.config)
     stored = store.video(job.video)
-    footage = store.footage(stored)
-    context = Context(job.config, stored.video, job.split, wording)
     gates = Gatekeeper(store, job.video, limits)
+    footage = store.footage(stored, gates.look)
+    context = Context(job.config, stored.video, job.split, wording)
     parts: dict[str, Part] = {}
-    keys = array("Q")
+    keys, key_of = array("Q"), functools.lru_cache(maxsize=None)(media_key)
     with open(path_of(folder, number, "jsonl"), "wb") as file:
         offset = 0
         for name in names:
@@ -80,7 +80,7 @@ def write(
                 line = schema.to_json(conversation).encode() + b"\n"
                 file.write(line)
                 offset += len(line)
-                keys.append(media_key(conversation))
+                keys.append(key_of(conversation.media))
             parts[name] = Part(begin, offset - begin, first, len(keys) - first, tuple(held))
     with open(path_of(folder, number, "keys"), "wb") as file:
         keys.tofile(file)

@@ -15,6 +15,8 @@ import collections
 import concurrent.futures
 import contextlib
 import functools
+import hashlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -106,7 +108,7 @@ class SurgSigmaDB(tfds.core.dataset_builder.ShardBasedBuilder, skip_registration
         return {
             SPLIT: [
                 functools.partial(self._rows, begin, end)
-                for begin, end in zip(edges, edges[1:], strict=False)
+                for begin, end in itertools.pairwise(edges)
             ]
         }
 
@@ -195,8 +197,6 @@ def build(
 
 
 def _short(names: list[str]) -> str:
-    import hashlib
-
     return hashlib.blake2b(",".join(names).encode(), digest_size=4).hexdigest()
 
 

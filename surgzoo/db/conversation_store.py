@@ -4,7 +4,7 @@ A task of SurgΣ-DB is one TFDS folder, `<data_dir>/surg_sigma_db/<task>/<versio
 `surgzoo build_db`: array_record shards with one conversation a record, sorted by source, video,
 frame and part, and beside them
 
-  index.jsonl       one line a video: where it comes from, its split, its rows first .. first + count
+  index.jsonl       one line a video: where it comes from, its split, its rows (first, count)
   media.u64         one number a row, a hash of its media: rows about one frame share it
   database.json     how it was built: sources with versions, split schemes, wording, gates, counts
   quarantine.jsonl  conversations that a quality gate held back, each with the reason
@@ -50,9 +50,9 @@ class Place:
     count: int
 
 
-def media_key(conversation: Conversation) -> int:
+def media_key(media: tuple[schema.Media, ...]) -> int:
     """64 bits that tell what a conversation looks at; equal for all questions about one frame."""
-    text = schema.to_json(conversation.media)
+    text = schema.to_json(media)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 

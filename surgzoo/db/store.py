@@ -8,7 +8,7 @@ the builder's code nor TensorFlow.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from surgzoo.db import records, schema
@@ -107,9 +107,19 @@ class Store:
         for index in range(stored.first, stored.first + stored.count):
             yield self[index]
 
-    def footage(self, stored: records.StoredVideo) -> Footage:
-        """A video's annotations, all frames read once; pixels stay in the store."""
-        shots = [Shot(r.frame, r.annotations, frozenset(r.dense)) for r in self.records(stored)]
+    def footage(
+        self,
+        stored: records.StoredVideo,
+        look: Callable[[records.FrameRecord], None] = lambda record: None,
+    ) -> Footage:
+        """A video's annotations, all frames read once; pixels stay in the store.
+
+        `look` sees every whole record as it is read.
+        """
+        shots = []
+        for record in self.records(stored):
+            look(record)
+            shots.append(Shot(record.frame, record.annotations, frozenset(record.dense)))
 
         def dense(index: int, name: str) -> bytes:
             return self.frame(stored.video.id, index).dense[name]
