@@ -16,6 +16,7 @@ import concurrent.futures
 import contextlib
 import functools
 import hashlib
+import io
 import itertools
 import json
 import multiprocessing
@@ -290,12 +291,13 @@ def _write(plan: Plan, name: str, folder: Path, parts: list[spool.Part], overwri
         builder = SurgSigmaDB(data_dir=plan.data_dir, config=name)
     builder.plan, builder.folder, builder.parts = plan, folder, parts
     try:
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(
-                compute_stats=tfds.download.ComputeStatsMode.SKIP
-            ),
-            file_format=tfds.core.FileFormat.ARRAY_RECORD,
-        )
+        with contextlib.redirect_stdout(io.StringIO()):  # it speaks of a download; nothing is
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(
+                    compute_stats=tfds.download.ComputeStatsMode.SKIP
+                ),
+                file_format=tfds.core.FileFormat.ARRAY_RECORD,
+            )
     except BaseException:
         if aside.exists() and not target.exists():
             aside.rename(target)
