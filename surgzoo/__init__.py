@@ -10,3 +10,14 @@ __version__ = "0.1.0"
 _checkout = _Path(__file__).resolve().parent.parent
 if (_checkout / "pyproject.toml").is_file() and (_checkout / "datasets").is_dir():
     __path__.append(str(_checkout))
+
+# What `import surgzoo` offers beside its rooms; imported when it is first used.
+_LAZY = {"load": "surgzoo.data.load"}
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'surgzoo' has no attribute '{name}'")

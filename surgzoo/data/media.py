@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import simplejpeg
 
 from surgzoo.db.schema import Media
-from surgzoo.db.store import Store
+from surgzoo.db.store import DEFAULT_CONFIG, Store
 
 
 class MediaError(ValueError):
     """A stored frame that cannot be decoded; names the record."""
+
+
+@dataclasses.dataclass
+class Stores:
+    """Prepared sources, opened once."""
+
+    data_dir: str | Path
+    _open: dict[tuple[str, str], Store] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, source: str, config: str = DEFAULT_CONFIG) -> Store:
+        """The store of a source; "source.config" in one string will do too."""
+        source, _, named = source.partition(".")
+        config = named or config
+        key = (source, config)
+        if key not in self._open:
+            self._open[key] = Store.open(self.data_dir, source, config)
+        return self._open[key]
 
 
 class MediaReader:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import grain
@@ -17,15 +16,21 @@ import numpy as np
 
 from surgzoo.core.contract import Bucket, Example, Message, Processor
 from surgzoo.data.conversations import conversations
-from surgzoo.data.media import MediaReader
+from surgzoo.data.media import MediaReader, Stores
+from surgzoo.data.units import Units
+from surgzoo.db.conversation_store import DATABASE, ConversationStore, media_key
 from surgzoo.db.schema import Conversation
-from surgzoo.db.store import DEFAULT_CONFIG, Store
+from surgzoo.db.store import DEFAULT_CONFIG
 from surgzoo.tasks.wording import Wording
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One (source, task) of a mixture. Weights are relative."""
+    """One (source, task) of a mixture. Weights are relative.
+
+    The source "surg_sigma_db" is the built database: its conversations of the task, of all the
+    sources that it was built from. Sources, split schemes and wording were chosen at its building.
+    """
 
     source: str
     task: str
@@ -60,23 +65,6 @@ class DataConfig:
     wording: Wording = dataclasses.field(default_factory=Wording)
 
 
-@dataclasses.dataclass
-class Stores:
-    """Prepared sources, opened once."""
-
-    data_dir: str | Path
-    _open: dict[tuple[str, str], Store] = dataclasses.field(default_factory=dict)
-
-    def __call__(self, source: str, config: str = DEFAULT_CONFIG) -> Store:
-        """The store of a source; "source.config" in one string will do too."""
-        source, _, named = source.partition(".")
-        config = named or config
-        key = (source, config)
-        if key not in self._open:
-            self._open[key] = Store.open(self.data_dir, source, config)
-        return self._open[key]
-
-
 def messages(conversation: Conversation) -> list[Message]:
     """Turns for a processor; the media stand at the start of the first user turn.
 
@@ -103,21 +91,15 @@ def mixture(config: DataConfig, stores: Stores) -> tuple[grain.MapDataset, dict[
     """
     if not config.mixture:
         raise ValueError("the data config has an empty mixture: name at least one (source, task)")
-    pools: dict[Any, dict[Any, list[tuple[Conversation, float]]]] = {}
+    pools: dict[Any, Units] = {}
     weights: dict[Any, float] = {}
     sizes: dict[str, int] = {}
     for part in config.mixture:
-        items = list(
-            conversations(
-                stores(part.source, part.config),
-                part.task,
-                part.split,
-                scheme=part.scheme,
-                wording=config.wording,
-            )
-        )
+        items, keys = _items(part, config, stores)
         name = f"{part.source}.{part.config}/{part.task}/{part.split}"
-        if not items:
+        if part.source == DATABASE:
+            name = f"{part.source}/{part.task}/{part.split}"
+        if not len(items):
             raise ValueError(
                 f"{name} (scheme {part.scheme}) has no conversation: the source has no label "
                 f"for this task or no video in this split"
@@ -127,10 +109,7 @@ def mixture(config: DataConfig, stores: Stores) -> tuple[grain.MapDataset, dict[
         place = (part.source, part.config, part.split, part.scheme)
         pool = place if config.group else (*place, part.task)
         weights[pool] = weights.get(pool, 0.0) + part.weight
-        units = pools.setdefault(pool, {})
-        for item in items:
-            key = item.media if config.group else item.id
-            units.setdefault(key, []).append((item, part.weight))
+        pools.setdefault(pool, Units()).add(items, keys, part.weight)
 
     def ask(unit: list[tuple[Conversation, float]], rng: np.random.Generator):
         # Weighted order without replacement: sort by u ** (1 / weight) (Efraimidis and Spirakis).
@@ -139,15 +118,45 @@ def mixture(config: DataConfig, stores: Stores) -> tuple[grain.MapDataset, dict[
 
     datasets = [
         # A seed of its own, so that two pools over one source do not walk in step.
-        grain.MapDataset.source(list(units.values()))
-        .seed(config.seed + number)
-        .shuffle()
-        .repeat()
-        .random_map(ask)
+        grain.MapDataset.source(units).seed(config.seed + number).shuffle().repeat().random_map(ask)
         for number, units in enumerate(pools.values())
     ]
     total = sum(weights.values())
     return grain.MapDataset.mix(datasets, [w / total for w in weights.values()]), sizes
+
+
+def _items(
+    part: Part, config: DataConfig, stores: Stores
+) -> tuple[Sequence[Conversation], np.ndarray | None]:
+    """A part's conversations, and the media key of each when they are to be grouped.
+
+    Those of a prepared source are made now and held in memory; those of the database stay on disk.
+    """
+    if part.source == DATABASE:
+        if part.scheme != "default" or part.config != DEFAULT_CONFIG:
+            raise ValueError(
+                f"{DATABASE}/{part.task}: scheme and config were chosen when the database was "
+                "built; leave them out of the part"
+            )
+        if config.wording != Wording():
+            raise ValueError(
+                f"{DATABASE}/{part.task}: the wording was chosen when the database was built; "
+                "leave `wording` out of the data config, or build with another one"
+            )
+        store = ConversationStore.open(config.data_dir, part.task)
+        chosen = store.select(part.split)
+        return chosen, store.media_keys[chosen.rows()] if config.group else None
+    items = list(
+        conversations(
+            stores(part.source, part.config),
+            part.task,
+            part.split,
+            scheme=part.scheme,
+            wording=config.wording,
+        )
+    )
+    keys = [media_key(item.media) for item in items]
+    return items, np.array(keys, np.uint64) if config.group else None
 
 
 def training_batches(

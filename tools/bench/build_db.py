@@ -2,17 +2,15 @@
 
     python tools/bench/build_db.py --data_dir=data --source=synthsurg.fps1 --conversations=1000000
 
-The annotations of a prepared source are copied as often as it takes under new video names, with a
-picture of one pixel, so that a build of any size needs no pictures: with --pictures the source
-itself is built, pictures checked. Wall time, CPU time of all processes and their resident memory at
-10, 50 and 100 % of the work are printed and written as JSON, with what 6 million would take.
+A prepared source is linked under as many config names as it takes, which a build cannot tell from
+so many sources. A first build of one copy warms the caches and counts. Wall time, CPU time and
+resident memory of all processes (at 10, 50 and 100 % of the videos, and the peak) are printed and
+written as JSON, with what 6 million conversations would take.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import itertools
 import json
 import multiprocessing
 import os
@@ -20,65 +18,37 @@ import resource
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import simplejpeg
-import tensorflow_datasets as tfds
 from absl import app, flags
 
-from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob, prepare
 from surgzoo.datasets.surg_sigma_db import plan as plan_lib
 from surgzoo.datasets.surg_sigma_db.surg_sigma_db import build
-from surgzoo.db import records
 from surgzoo.db.conversation_store import DATABASE
 from surgzoo.db.store import Store
 
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Where the prepared source is.")
 _SOURCE = flags.DEFINE_string("source", "synthsurg.fps1", "NAME.CONFIG of it.")
 _CONVERSATIONS = flags.DEFINE_integer("conversations", 1_000_000, "At least so many.")
-_PICTURES = flags.DEFINE_bool("pictures", False, "The source as it is, every picture checked.")
+_IMAGES = flags.DEFINE_enum(
+    "check_images", "decode", ["decode", "header", "off"], "Whether pictures are checked."
+)
 _TASKS = flags.DEFINE_list("tasks", ["all"], "Tasks to build.")
 _WORK_DIR = flags.DEFINE_string("work_dir", "/tmp/bench_build_db", "Scratch; emptied first.")
 _WORKERS = flags.DEFINE_integer("workers", 0, "Processes; 0 = one a core.")
 _OUT = flags.DEFINE_string("out", "build_db.json", "Where the numbers go.")
 
 MILLIONS = 6_000_000
-PIXEL = simplejpeg.encode_jpeg(np.zeros((1, 1, 3), np.uint8))
 
 
-def copied(data_dir: str, source: str, config: str, video: str, name: str) -> Iterator:
-    """The records of a video under another name, without its pictures."""
-    store = _opened(data_dir, source, config)
-    for record in store.records(store.video(video)):
-        frame = dataclasses.replace(record.frame, video=name)
-        yield records.FrameRecord(frame, record.annotations, PIXEL)
-
-
-_opened = functools.cache(Store.open)  # once a process
-
-
-def copies(store: Store, data_dir: str, count: int) -> type[SourceBuilder]:
-    """A builder of `count` videos, those of `store` again and again."""
-
-    class Copies(SourceBuilder):
-        source = store.source
-        VERSION = tfds.core.Version("1.0.0")
-        BUILDER_CONFIGS = [SourceConfig(name="copies")]
-
-        def jobs(self, manual_dir):
-            for number, stored in enumerate(itertools.islice(itertools.cycle(store.videos), count)):
-                name = f"copy_{number:06d}"
-                video = dataclasses.replace(
-                    stored.video, id=name, canonical=f"{store.source}/{name}"
-                )
-                frames = functools.partial(
-                    copied, data_dir, store.source, store.config, stored.video.id, name
-                )
-                yield VideoJob(video, frames, stored.annotations)
-
-    return Copies
+def copies(store: Store, work: Path, count: int) -> list[str]:
+    """The source under `count` config names, as links: a build cannot tell them from sources."""
+    names = [f"copy{number:03d}" for number in range(count)]
+    for name in names:
+        folder = work / store.source / name
+        folder.mkdir(parents=True)
+        (folder / store.path.name).symlink_to(store.path.resolve())
+    return [f"{store.source}.{name}" for name in names]
 
 
 class Watch(threading.Thread):
@@ -118,10 +88,12 @@ def _cpu() -> float:
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def measure(data_dir: Path, source: str, images: str) -> dict[str, float]:
-    """Builds and measures."""
-    limits = dataclasses.replace(plan_lib.LIMITS, images=images)
-    plan = plan_lib.make(data_dir, [source], _TASKS.value, limits=limits)
+def measure(work: Path, store: Store, count: int) -> dict[str, float]:
+    """Builds a database of so many copies of a source and measures."""
+    shutil.rmtree(work, ignore_errors=True)
+    names, data_dir = copies(store, work, count), work
+    limits = dataclasses.replace(plan_lib.LIMITS, images=_IMAGES.value)
+    plan = plan_lib.make(data_dir, names, _TASKS.value, limits=limits)
     watch = Watch(data_dir / DATABASE / "incomplete_spool", len(plan.jobs))
     cpu, begin = _cpu(), time.perf_counter()
     watch.start()
@@ -150,23 +122,11 @@ def measure(data_dir: Path, source: str, images: str) -> dict[str, float]:
 
 def main(argv):
     del argv
+    store = Store.open(_DATA_DIR.value, *_SOURCE.value.split(".", 1))
     work = Path(_WORK_DIR.value)
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    source, config = _SOURCE.value.split(".", 1)
-    store = Store.open(_DATA_DIR.value, source, config)
-    if _PICTURES.value:
-        (work / source).symlink_to(Path(_DATA_DIR.value).resolve() / source)
-        result = measure(work, _SOURCE.value, "decode")
-    else:
-        name = f"{source}.copies"
-        prepare(copies(store, _DATA_DIR.value, 2), work, workers=1)
-        sample = measure(work, name, "off")
-        shutil.rmtree(work)
-        count = -(-_CONVERSATIONS.value * sample["videos"] // sample["conversations"])
-        prepare(copies(store, _DATA_DIR.value, count), work, workers=_WORKERS.value)
-        result = measure(work, name, "off")
-    text = json.dumps({"pictures": _PICTURES.value, "cores": os.cpu_count(), **result}, indent=1)
+    each = measure(work, store, 1)["conversations"]
+    result = measure(work, store, -(-_CONVERSATIONS.value // each))
+    text = json.dumps({"images": _IMAGES.value, "cores": os.cpu_count(), **result}, indent=1)
     Path(_OUT.value).write_text(f"{text}\n", encoding="utf-8")
     print(text)
 
