@@ -18,6 +18,7 @@ from surgzoo.core.contract import Bucket, Example, Message, Processor
 from surgzoo.data.conversations import conversations
 from surgzoo.data.media import MediaReader, Stores
 from surgzoo.data.units import Units
+from surgzoo.db import schema
 from surgzoo.db.conversation_store import DATABASE, ConversationStore, media_key
 from surgzoo.db.schema import Conversation
 from surgzoo.db.store import DEFAULT_CONFIG
@@ -123,6 +124,16 @@ def mixture(config: DataConfig, stores: Stores) -> tuple[grain.MapDataset, dict[
     ]
     total = sum(weights.values())
     return grain.MapDataset.mix(datasets, [w / total for w in weights.values()]), sizes
+
+
+def videos(part: Part, stores: Stores) -> list[schema.Video]:
+    """The videos that a part draws from."""
+    if part.source == DATABASE:
+        chosen = ConversationStore.open(stores.data_dir, part.task).select(part.split)
+        places = chosen.videos()
+        return [stores(source, config).video(name).video for source, config, name in places]
+    store = stores(part.source, part.config)
+    return [stored.video for stored in store.select(part.split, part.scheme)]
 
 
 def _items(

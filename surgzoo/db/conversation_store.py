@@ -147,7 +147,7 @@ class ConversationStore:
             mask &= self._matching("source", source, names, self.sources)
         if video is not None:
             mask &= self._matching("video", video, self.videos, self.videos[:5].tolist())
-        return Selection(self, self.first[mask], self.count[mask])
+        return Selection(self, np.flatnonzero(mask))
 
     def _matching(self, what: str, name: str, column: np.ndarray, known: Sequence[str]):
         mask = column == name
@@ -165,11 +165,21 @@ class ConversationStore:
 
 
 class Selection(Sequence[Conversation]):
-    """Some ranges of rows of a store, as one sequence."""
+    """The rows of some videos of a store, as one sequence."""
 
-    def __init__(self, store: ConversationStore, first: np.ndarray, count: np.ndarray):
+    def __init__(self, store: ConversationStore, videos: np.ndarray):
         self.store = store
-        self._first, self._ends = first, np.cumsum(count)
+        self._videos = videos  # numbers in the store's index
+        self._first, self._ends = store.first[videos], np.cumsum(store.count[videos])
+
+    def videos(self) -> list[tuple[str, str, str]]:
+        """(source, config, video id) of every video that has a conversation here."""
+        return [
+            (*self.store.sources[self.store.source_of[number]].split(".", 1), name)
+            for number, name in zip(
+                self._videos, self.store.videos[self._videos].tolist(), strict=True
+            )
+        ]
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0

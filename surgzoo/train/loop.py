@@ -252,9 +252,7 @@ class Profiler(Hook):
 def check_leaks(experiment: Experiment, stores: pipeline.Stores) -> identity.Leakage:
     """Operations that are both trained on and tested on; an error unless it is allowed."""
     train_videos = [
-        stored.video
-        for part in experiment.data.mixture
-        for stored in stores(part.source, part.config).select(part.split, part.scheme)
+        video for part in experiment.data.mixture for video in pipeline.videos(part, stores)
     ]
     test_videos = [
         stored.video

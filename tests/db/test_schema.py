@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surgzoo.db import records, schema
@@ -109,16 +109,19 @@ def round_trip(kind, value):
     assert schema.to_json(schema.from_json(kind, text)) == text
 
 
+@settings(deadline=None)
 @given(FRAME_ANNOTATIONS)
 def test_frame_annotations(value):
     round_trip(schema.FrameAnnotations, value)
 
 
+@settings(deadline=None)
 @given(VIDEOS, st.integers(0, 10**9), st.integers(1, 10**5), VIDEO_ANNOTATIONS)
 def test_stored_videos(video, first, count, annotations):
     round_trip(records.StoredVideo, records.StoredVideo(video, first, count, annotations))
 
 
+@settings(deadline=None)
 @given(CONVERSATIONS)
 def test_conversations(value):
     round_trip(schema.Conversation, value)
