@@ -18,3 +18,17 @@ def small_data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small_data")
     prepare(SynthSurg, folder, config="small", workers=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_database(small_data, tmp_path_factory):
+    """A data_dir with synthsurg's `small` and a database of two tasks. Do not write into it."""
+    from surgzoo.datasets.surg_sigma_db import plan
+    from surgzoo.datasets.surg_sigma_db.surg_sigma_db import build
+    from surgzoo.tasks.wording import Wording
+
+    folder = tmp_path_factory.mktemp("small_database")
+    (folder / "synthsurg").symlink_to(small_data / "synthsurg")
+    tasks = ["phase_recognition", "instrument_localization"]
+    build(plan.make(folder, ["synthsurg.small"], tasks, wording=Wording()), workers=1)
+    return folder

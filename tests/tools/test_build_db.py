@@ -1,0 +1,59 @@
+"""surgzoo build_db: the flags, the table, the mistakes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from surgzoo.tools import build_db
+
+
+def surgzoo(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "surgzoo.tools.main", "build_db", *arguments],
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_build_ends_with_a_table(small_data, tmp_path):
+    (tmp_path / "synthsurg").symlink_to(small_data / "synthsurg")
+    done = surgzoo(
+        "--sources=synthsurg.small",
+        "--tasks=phase_recognition,instrument_recognition",
+        f"--data_dir={tmp_path}",
+        "--check_images=header",
+        "--workers=1",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "task                    train  val  test  quarantined",
+        "instrument_recognition    109  110   110            0",
+        "phase_recognition         109  110   110            0",
+        "658 conversations of 2 tasks",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name at least one source; known: cholec80, cholect50, synthsurg"),
+        (["--sources=cholec08"], "Did you mean cholec80"),
+        (["--sources=cholec80"], "surgzoo prepare --source=cholec80"),
+        (["--sources=synthsurg", "--tasks=phase"], "Did you mean phase_recognition"),
+        (["--sources=synthsurg", "--scheme=a=b,a=c"], "names a source twice"),
+    ],
+)
+def test_mistakes_get_a_way_out(tmp_path, arguments, message):
+    done = surgzoo(*arguments, f"--data_dir={tmp_path}")
+    assert done.returncode != 0
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_schemes_are_read():
+    assert build_db.schemes(["official", "cholec80=fold1"]) == {
+        "*": "official",
+        "cholec80": "fold1",
+    }
+    assert build_db.schemes(["*=leak_free"]) == {"*": "leak_free"}
+    assert build_db.schemes([]) == {}
