@@ -36,7 +36,7 @@ class Part:
     held: tuple[tuple[str, str, str, str], ...] = ()
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4)  # jobs come source after source
 def _store(data_dir: str, source: str, config: str) -> Store:
     return Store.open(data_dir, source, config)
 

@@ -45,7 +45,7 @@ from surgzoo.db.conversation_store import (
 from surgzoo.db.records import QUARANTINE_FILE
 from surgzoo.tasks import tasks as registry
 
-SHARD_BYTES = 64 << 20
+SHARD_BYTES = 32 << 20  # TFDS holds the rows of the shard that it writes in memory
 SHOWN = 10  # reasons in an error
 
 

@@ -67,9 +67,13 @@ class Watch(threading.Thread):
             self.samples.append((time.perf_counter() - self.begin, done, _resident()))
 
     def at(self, share: float) -> float:
-        """MiB when `share` of the videos were encoded; the last sample for 1."""
-        later = [mib for _, done, mib in self.samples if done >= share]
-        return later[0] if later and share < 1 else self.samples[-1][2]
+        """MiB when this share of the videos was first encoded (half a second late at most)."""
+        return next((mib for _, done, mib in self.samples if done >= share), self.samples[-1][2])
+
+    def writing(self) -> float:
+        """The most MiB after the last video was encoded: the tasks are being written."""
+        begun = next((n for n, (_, done, _) in enumerate(self.samples) if done >= 1), 0)
+        return max(mib for _, _, mib in self.samples[begun:])
 
 
 def _resident() -> float:
@@ -113,6 +117,7 @@ def measure(work: Path, store: Store, count: int) -> dict[str, float]:
         "mib_at_10": watch.at(0.1),
         "mib_at_50": watch.at(0.5),
         "mib_at_100": watch.at(1.0),
+        "mib_writing": watch.writing(),
         "mib_peak": max(mib for _, _, mib in watch.samples),
         "bytes_each": size / count,
         "six_million_cpu_h": cpu / count * MILLIONS / 3600,
