@@ -46,6 +46,7 @@ from surgzoo.db.records import QUARANTINE_FILE
 from surgzoo.tasks import tasks as registry
 
 SHARD_BYTES = 32 << 20  # TFDS holds the rows of the shard that it writes in memory
+EMPTY_FILE = "empty.json"
 SHOWN = 10  # reasons in an error
 
 
@@ -57,19 +58,17 @@ class QualityError(ValueError):
     """Too much of a task was held back; shows the first reasons."""
 
 
+@functools.cache
+def _config(name: str, summary: str) -> tfds.core.BuilderConfig:
+    """TFDS tells configs apart by identity."""
+    return tfds.core.BuilderConfig(name=name, description=summary)
+
+
 class _Configs:
     """The builder configs, one a registered task: read when asked for, as plug-ins join late."""
 
-    @functools.cached_property
-    def _made(self) -> dict[str, tfds.core.BuilderConfig]:
-        return {}
-
     def __get__(self, instance: Any, owner: type) -> list[tfds.core.BuilderConfig]:
-        for entry in registry:
-            if entry.name not in self._made:
-                config = tfds.core.BuilderConfig(name=entry.name, description=entry.card.summary)
-                self._made[entry.name] = config
-        return list(self._made.values())
+        return [_config(entry.name, entry.card.summary) for entry in registry]
 
 
 class _ConfigsByName:
@@ -172,7 +171,7 @@ def build(
     QualityError when a gate held back more than the limit.
     """
     workers = workers or os.cpu_count() or 1
-    done = {} if overwrite else _finished(plan)
+    done: dict[str, Path | None] = {} if overwrite else _finished(plan)
     names = [name for name in plan.tasks if name not in done]
     root = Path(plan.data_dir) / DATABASE
     folder = root / "incomplete_spool" / f"{plan.fingerprint}_{_short(names)}"
@@ -191,22 +190,46 @@ def build(
             full = [name for name in names if any(part.count for part in parts[name])]
             calls = [(plan, name, folder, parts[name], overwrite) for name in full]
             done |= dict(zip(full, _each(pool, _write, calls, "writing", "task"), strict=True))
+        for name in names:
+            _note_empty(plan, name, name not in full)
         shutil.rmtree(folder)
         with contextlib.suppress(OSError):  # another build is under way
             folder.parent.rmdir()
-    return {name: ConversationStore(done[name]) if name in done else None for name in plan.tasks}
+    paths = {name: done.get(name) for name in plan.tasks}
+    return {name: path and ConversationStore(path) for name, path in paths.items()}
 
 
 def _short(names: list[str]) -> str:
     return hashlib.blake2b(",".join(names).encode(), digest_size=4).hexdigest()
 
 
-def _finished(plan: Plan) -> dict[str, Path]:
-    """Tasks that this plan has built before. Raises OtherBuildError."""
-    done, other = {}, []
+def _empty(plan: Plan, name: str) -> Path:
+    return Path(plan.data_dir) / DATABASE / name / EMPTY_FILE
+
+
+def _note_empty(plan: Plan, name: str, empty: bool) -> None:
+    """Remembers that no source has labels for a task, so that nobody looks for them again."""
+    path = _empty(plan, name)
+    if not empty:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(plan.meta, sort_keys=True), encoding="utf-8")
+
+
+def _finished(plan: Plan) -> dict[str, Path | None]:
+    """Tasks that this plan has built before, None where it found nothing to build.
+
+    Raises OtherBuildError.
+    """
+    done: dict[str, Path | None] = {}
+    other = []
     for name in plan.tasks:
         path = Path(SurgSigmaDB(data_dir=plan.data_dir, config=name).data_dir)
         if not (path / "dataset_info.json").exists():
+            empty = _empty(plan, name)
+            if empty.exists() and json.loads(empty.read_text(encoding="utf-8")) == plan.meta:
+                done[name] = None
             continue
         meta = ConversationStore(path).meta
         changed = sorted(key for key, value in plan.meta.items() if meta.get(key) != value)
@@ -271,7 +294,7 @@ def _encode(plan: Plan, names: list[str], folder: Path, pool: Any) -> None:
 def _judge(name: str, parts: list[spool.Part], limit: float) -> None:
     held = [item for part in parts for item in part.held]
     total = len(held) + sum(part.count for part in parts)
-    if len(held) > limit * total:
+    if len(held) > limit * total or (held and len(held) == total):
         reasons = "\n".join(f"  {item.gate}: {item.id}: {item.reason}" for item in held[:SHOWN])
         raise QualityError(
             f"{name}: {len(held)} of {total} conversations did not pass the quality gates, more "

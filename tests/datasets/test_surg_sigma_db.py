@@ -220,10 +220,18 @@ def test_what_a_gate_holds_back_is_written_with_its_reason(extra_tasks, data_dir
     assert all(address(item.id)[3] % 10 for item in store)
 
 
-def test_a_task_without_labels_is_told_and_not_written(extra_tasks, data_dir):
-    stores = build(plan_lib.make(data_dir, [SOURCE], ["silent", TASKS[0]]), workers=1)
+def test_a_task_without_labels_is_told_and_not_looked_for_again(extra_tasks, data_dir, monkeypatch):
+    plan = plan_lib.make(data_dir, [SOURCE], ["silent", TASKS[0]])
+    stores = build(plan, workers=1)
     assert stores["silent"] is None and len(stores[TASKS[0]]) == 329
     assert not (data_dir / DATABASE / "silent" / "1.0.0").exists()
+    read = []
+    footage = Store.footage
+    monkeypatch.setattr(Store, "footage", lambda *args: read.append(args) or footage(*args))
+    assert build(plan, workers=1)["silent"] is None and not read
+    wording = dataclasses.replace(plan_lib.WORDING, seed=1)
+    other = plan_lib.make(data_dir, [SOURCE], ["silent"], wording=wording)
+    assert build(other, workers=1) == {"silent": None} and len(read) == 6
 
 
 def test_every_registered_task_is_a_config(extra_tasks):
