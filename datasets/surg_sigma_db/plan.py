@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import surgzoo
+from surgzoo.datasets.surg_sigma_db import gates
 from surgzoo.datasets.surg_sigma_db.gates import Limits
 from surgzoo.db import leak_free, schema, sources
-from surgzoo.db import ontology as ontology_lib
 from surgzoo.db.records import VIDEOS_FILE
 from surgzoo.db.store import DEFAULT_CONFIG, NotPreparedError, Store
 from surgzoo.tasks import tasks as registry
@@ -45,8 +45,7 @@ class Plan:
 
     Attributes:
       tasks: names, sorted. jobs: videos in the order of the database.
-      meta: what every task's database.json says about the build; JSON-like, the same for the same
-        input.
+      meta: what every task's database.json says about the build; see `described`.
       left_out: "source.config" -> videos that the split scheme does not name.
       fingerprint: of everything that decides the bytes; finished work may be used again under it.
     """
@@ -59,6 +58,10 @@ class Plan:
     meta: dict[str, Any]
     left_out: dict[str, int]
     fingerprint: str
+
+    def described(self, name: str) -> dict[str, Any]:
+        """What a task is built from, JSON-like: equal for builds that give the same bytes."""
+        return {**self.meta, "code": code(name)}
 
 
 def make(
@@ -130,7 +133,6 @@ def make(
         raise ValueError("no video of the sources is in a split; see --scheme")
     meta = {
         "surgzoo": surgzoo.__version__,
-        "code": code(tuple(names)),
         "sources": described,
         "splits": None
         if splits is None
@@ -142,7 +144,8 @@ def make(
         "limits": dataclasses.asdict(limits),
     }
     prepared = [(s.path / "dataset_info.json").stat().st_mtime_ns for s in stores]
-    fingerprint = _digest(json.dumps([meta, prepared], sort_keys=True).encode())
+    codes = {name: code(name) for name in names}
+    fingerprint = _digest(json.dumps([meta, codes, prepared], sort_keys=True).encode())
     return Plan(data_dir, tuple(names), tuple(jobs), wording, limits, meta, left_out, fingerprint)
 
 
@@ -184,18 +187,21 @@ def task(name: str) -> Task:
     return registry.get(name)()
 
 
-@functools.cache
-def code(names: tuple[str, ...]) -> str:
-    """A hash of the code and the tables that decide what conversations say."""
-    files = {Path(inspect.getfile(type(task(name)))) for name in names}
-    for package in (schema, ontology_lib, wording_lib):
-        files |= {p for p in Path(inspect.getfile(package)).parent.rglob("*") if p.is_file()}
-    files |= set(Path(__file__).parent.glob("*.py"))
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(files, key=lambda p: (p.name, str(p))):
-        if path.suffix in (".py", ".tsv"):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+def code(name: str) -> str:
+    """A hash of the code and the tables that decide what conversations of a task say."""
+    digest = hashlib.blake2b(_shared_code(), digest_size=16)
+    digest.update(Path(inspect.getfile(type(task(name)))).read_bytes())  # a plug-in's is elsewhere
     return digest.hexdigest()
+
+
+@functools.cache
+def _shared_code() -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for module in (schema, wording_lib, gates):
+        folder = Path(inspect.getfile(module)).parent
+        for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".tsv")):
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.digest()
 
 
 def _digest(data: bytes) -> str:

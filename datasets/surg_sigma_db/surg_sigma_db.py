@@ -145,7 +145,7 @@ class SurgSigmaDB(tfds.core.dataset_builder.ShardBasedBuilder, skip_registration
                 first += part.count
         meta = {
             "task": self.builder_config.name,
-            **self.plan.meta,
+            **self.plan.described(self.builder_config.name),
             "conversations": dict(counts),
             "quarantined": dict(held),
         }
@@ -203,6 +203,11 @@ def _short(names: list[str]) -> str:
     return hashlib.blake2b(",".join(names).encode(), digest_size=4).hexdigest()
 
 
+def _folder(plan: Plan, name: str) -> Path:
+    """Where TFDS puts a task."""
+    return Path(SurgSigmaDB(data_dir=plan.data_dir, config=name).data_dir)
+
+
 def _empty(plan: Plan, name: str) -> Path:
     return Path(plan.data_dir) / DATABASE / name / EMPTY_FILE
 
@@ -214,7 +219,7 @@ def _note_empty(plan: Plan, name: str, empty: bool) -> None:
         path.unlink(missing_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(plan.meta, sort_keys=True), encoding="utf-8")
+    path.write_text(json.dumps(plan.described(name), sort_keys=True), encoding="utf-8")
 
 
 def _finished(plan: Plan) -> dict[str, Path | None]:
@@ -225,14 +230,14 @@ def _finished(plan: Plan) -> dict[str, Path | None]:
     done: dict[str, Path | None] = {}
     other = []
     for name in plan.tasks:
-        path = Path(SurgSigmaDB(data_dir=plan.data_dir, config=name).data_dir)
+        path, wanted = _folder(plan, name), plan.described(name)
         if not (path / "dataset_info.json").exists():
             empty = _empty(plan, name)
-            if empty.exists() and json.loads(empty.read_text(encoding="utf-8")) == plan.meta:
+            if empty.exists() and json.loads(empty.read_text(encoding="utf-8")) == wanted:
                 done[name] = None
             continue
         meta = ConversationStore(path).meta
-        changed = sorted(key for key, value in plan.meta.items() if meta.get(key) != value)
+        changed = sorted(key for key, value in wanted.items() if meta.get(key) != value)
         if changed:
             other.append(f"  {name}: other {', '.join(changed)}")
         done[name] = path

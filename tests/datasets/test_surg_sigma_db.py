@@ -154,6 +154,12 @@ def test_a_failed_overwrite_keeps_what_was_there(data_dir, monkeypatch):
     assert len(ConversationStore.open(data_dir, TASKS[0])) == 329
 
 
+def test_the_other_tasks_of_a_build_do_not_matter(built):
+    """One task of a build of two, asked for alone, is finished."""
+    alone = plan_lib.make(built, [SOURCE], TASKS[1:])
+    assert len(build(alone, workers=1)[TASKS[1]]) == 920
+
+
 def test_a_scheme_or_a_mapping_decides_the_splits(data_dir):
     source = Store.open(data_dir, "synthsurg", "small")
     names = [stored.video.canonical for stored in source.videos]
