@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import os
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
@@ -52,12 +51,8 @@ def write(
     names: Sequence[str],
     wording: Wording,
     limits: Limits,
-    parent: int | None = None,
 ) -> int:
-    """Encodes, checks and writes one video; returns `number`. Work that is there is left alone.
-
-    `parent`: the process that waits for it; when it is gone, so is this one.
-    """
+    """Encodes, checks and writes one video; returns `number`. Work that is there is left alone."""
     if path_of(folder, number, "json").exists():
         return number
     store = _store(job.data_dir, job.source, job.config)
@@ -70,8 +65,6 @@ def write(
     with open(path_of(folder, number, "jsonl"), "wb") as file:
         offset = 0
         for name in names:
-            if parent is not None and os.getppid() != parent:
-                os._exit(1)  # it was killed: nobody will read this
             encoder, held, first, begin = task(name), [], len(keys), offset
             for conversation in sorted(encoder.encode_video(footage, context), key=_place):
                 if found := gates.check(conversation, encoder):

@@ -22,6 +22,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -257,11 +258,23 @@ def _pool(workers: int) -> Iterator[concurrent.futures.Executor | None]:
         yield None
         return
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with concurrent.futures.ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_end_with_parent
+    ) as pool:
         try:
             yield pool
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """A worker whose build was killed would wait for work for ever."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _each(
@@ -288,9 +301,8 @@ def _each(
 
 def _encode(plan: Plan, names: list[str], folder: Path, pool: Any) -> None:
     """All videos into the spool."""
-    parent = None if pool is None else os.getpid()
     calls = [
-        (job, number, folder, tuple(names), plan.wording, plan.limits, parent)
+        (job, number, folder, tuple(names), plan.wording, plan.limits)
         for number, job in enumerate(plan.jobs)
     ]
     _each(pool, spool.write, calls, DATABASE, "video")
