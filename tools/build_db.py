@@ -90,7 +90,7 @@ def summary(stores: dict[str, ConversationStore | None]) -> str:
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
     ]
     total = sum(len(store) for store in built.values())
-    lines.append(f"{total:,} conversations of {len(built)} tasks")
+    lines.append(f"{total:,} conversations of {len(built)} task{'s' * (len(built) != 1)}")
     empty = [name for name, store in stores.items() if store is None]
     if empty:
         lines.append(f"no source has labels for: {', '.join(empty)}")
