@@ -82,7 +82,17 @@ def empty_answer(conversation: Conversation, task: Task, limits: Limits) -> str 
     answer = conversation.answer
     if answer is None or (isinstance(answer, str) and not answer.strip()):
         return f"the structured answer is {answer!r}"
+    if task.answer_form == "pixels" and _pointer(answer) is None:
+        return f"the answer points at no pixels: {str(answer)[:200]}"
     return None
+
+
+def _pointer(answer: Any) -> Media | None:
+    """Where the true pixels of an answer are; None when it does not say."""
+    try:
+        return schema.from_jsonable(Media, answer["media"])
+    except (TypeError, KeyError, ValueError, AttributeError):
+        return None
 
 
 @gate
@@ -156,7 +166,14 @@ def _vocabulary(source: str, kind: str) -> frozenset[str]:
 
 @gate
 def round_trip(conversation: Conversation, task: Task, limits: Limits) -> str | None:
-    """The text of the answer is read back as the answer, but for the rounding of numbers."""
+    """The text of the answer is read back as the answer, but for the rounding of numbers.
+
+    An answer in pixels has a mere token as its text; it has to be the token of that answer.
+    """
+    if task.answer_form == "pixels":
+        token = task.render(conversation.answer)
+        said = conversation.target
+        return None if said == token else f"says {said[:100]!r} and not {token!r}"
     parsed, error = task.parse(conversation.target, conversation)
     if error is not None:
         return f"the answer cannot be read back: {error}"
@@ -223,7 +240,7 @@ class Gatekeeper:
         if not pointers and task.level != "text":
             return "points at no image"
         if task.answer_form == "pixels":
-            pointers.append(schema.from_jsonable(Media, conversation.answer["media"]))
+            pointers.append(_pointer(conversation.answer))
         for media in pointers:
             if f"{media.source}.{media.config}/{media.video}/" != self._prefix:
                 return f"points at {media.source}.{media.config}/{media.video}, another video"

@@ -246,3 +246,30 @@ def test_ids_are_unique_and_name_their_video():
     for wrong in ("something", good.id.replace("VID01", "VID02"), good.id + "/x"):
         held = keep.check(dataclasses.replace(good, id=wrong), task(good.task))
         assert held.gate == "duplicate_id" and "FRAME/phase_recognition/PART" in held.reason
+
+
+class Depth:
+    """What the gates ask of a task whose answer is a stored map."""
+
+    name, answer_form, level = "depth", "pixels", "image"
+
+    def render(self, answer):
+        return "<image>"
+
+
+def depth(answer, text="<image>"):
+    good = told(sound("phase_recognition"), text)
+    return dataclasses.replace(good, task="depth", answer=answer)
+
+
+def test_an_answer_in_pixels_is_stored_pixels():
+    there = {"media": {"source": "cholect50", "config": "fps1", "video": "VID01", "first": 1}}
+    torn = {"media": {**there["media"], "first": 2}}
+    without = {"media": {**there["media"], "kind": "depth"}}
+    keep, _ = keeper()
+    assert keep.check(depth(there), Depth()) is None
+    for answer in ({"map": 1}, {"media": {"first": 1}}, {"media": 3}, ["media"]):
+        assert keeper()[0].check(depth(answer), Depth()).gate == "empty_answer"
+    assert keeper()[0].check(depth(there, "<video>"), Depth()).gate == "round_trip"
+    assert "frame 2" in keeper()[0].check(depth(torn), Depth()).reason
+    assert keeper()[0].check(depth(without), Depth()).reason == "frame 1: is not stored"
