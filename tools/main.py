@@ -28,6 +28,7 @@ COMMANDS = {
     "export": "write conversations or boxes for other trainers",
     "evaluate": "ask a trained model the questions of a split -> predictions.jsonl",
     "card": "what the prepared sources hold: counts, charts, samples -> card.html",
+    "enrich": "let a language model rewrite traces and captions; a check keeps what is true",
     "score": "score any predictions file against prepared data -> scores.json",
     "report": "one HTML page with tables, frames and curves of a run",
 }

@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from surgzoo.db import schema
 from surgzoo.db.footage import Footage, Shot
+from surgzoo.db.reasoning import Labels, compose
 from surgzoo.db.schema import Conversation, Media, Turn
 from surgzoo.tasks import wording
 from surgzoo.tasks.wording import Wording
@@ -117,6 +118,7 @@ class Task(abc.ABC):
         part: int = 0,
         options: Sequence[str] = (),
         derived: str | None = None,
+        seen: Labels | None = None,
         **words: str,
     ) -> Conversation:
         """Builds one conversation.
@@ -126,6 +128,8 @@ class Task(abc.ABC):
           media: what the question shows; default the frame of `shot`.
           part: tells conversations of one task and frame apart.
           derived: how the answer was made, where nobody annotated it.
+          seen: what a reasoning trace may speak of; default `shot`. A question about a clip gets no
+            trace without it.
           words: fill the fields of the question template.
         """
         frame, put = shot.frame, context.wording
@@ -147,6 +151,11 @@ class Task(abc.ABC):
             turns = wording.lead(self.leads, identity, put.seed, context.video, shot) or ()
         if media is None:
             media = (Media(context.source, context.config, frame.video, frame.index),)
+        if seen is None and all(item.kind != "clip" for item in media):
+            seen = Labels(context.video, (shot,))
+        thinking = None
+        if put.thinking and self.reasoning and seen is not None:
+            thinking = compose(seen, context.video, self.reasoning, identity, put.seed)
         return Conversation(
             id=identity,
             task=self.name,
@@ -155,6 +164,7 @@ class Task(abc.ABC):
             answer=answer,
             options=tuple(options),
             choices=listed,
+            thinking=thinking,
             video=context.video.canonical,
             split=context.split,
             derived=derived,

@@ -25,6 +25,7 @@ NONE = "none"
 class InstrumentLocalization(ImageTask):
     name = "instrument_localization"
     answer_form = "boxes"
+    reasoning = 1
     headline = "miou"
     templates = templates.INSTRUMENT_LOCALIZATION + templates.ALL_INSTRUMENTS_LOCALIZATION
 

@@ -17,6 +17,7 @@ NONE = "none"
 class InstrumentRecognition(ImageTask):
     name = "instrument_recognition"
     answer_form = "labels"
+    reasoning = 1
     headline = "f1"
     templates = templates.INSTRUMENT_RECOGNITION
 

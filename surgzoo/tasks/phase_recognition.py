@@ -15,6 +15,7 @@ from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored
 class PhaseRecognition(ImageTask):
     name = "phase_recognition"
     answer_form = "label"
+    reasoning = 3
     headline = "accuracy"
     templates = templates.PHASE_RECOGNITION
 

@@ -1,24 +1,33 @@
 """Reading names in a model's text: the tolerant half of every parser.
 
-`spoken` takes the answer out of tags, thinking and special tokens. A `Vocabulary` then scans it for
-names, whatever their case, hyphens, underscores, plural or verb ending ("CalotTriangleDissection",
-"specimen_bags", "the hook is dissecting"), and for near misses ("callot triangle disection"): a run
-of words whose difflib ratio is at least 0.85 to one name, and to no other.
+`spoken` takes the answer out of tags, thinking and special tokens. A `Vocabulary` (`db/words.py`)
+then scans it for names.
 
 None of these functions raises on any text.
 """
 
 from __future__ import annotations
 
-import difflib
-import functools
 import itertools
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
 
-NEAR = 0.85  # difflib ratio of a near miss
-MAX_WORDS = 400  # near misses are searched in that many words; a longer text is not an answer
+from surgzoo.db.words import Item, Vocabulary, content, prose, split_words, vocabulary
+
+__all__ = [
+    "Item",
+    "Vocabulary",
+    "content",
+    "extras",
+    "in_order",
+    "prose",
+    "quote",
+    "quotes",
+    "says_none",
+    "spoken",
+    "vocabulary",
+]
+
 QUOTED = 60  # characters of a text that an error quotes
 
 _THOUGHT_BEGINS = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
@@ -29,24 +38,6 @@ _END = re.compile(r"<\|im_end\|>|<\|endoftext\|>|<\|eot_id\|>|</s>")
 _SPECIAL = re.compile(
     r"<\|[^<>|]{0,40}\|>|</?(?:ref|box|bbox|quad|points?|img|image|s|p|b|i|br)/?>", re.IGNORECASE
 )
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_TOKEN = re.compile(r"[^\W_]+|[,;:\n|*•]|\.(?=\s|$)")
-
-# Words that say nothing about the answer ...
-_FILLER = (
-    "a an the of in on at is are and or also there here this that these i can see seen we one two "
-    "three image frame picture scene view shown shows show visible present used using being "
-    "surgical surgery instrument tool device name object class category answer following "
-    "phase step stage current triplet action performed bbox box bounding coordinate located "
-    "locate location position with detected detect only operation procedure left right middle "
-    "center top bottom upper lower probably possibly maybe likely"
-)
-# ... and words that make a text prose: what stands beside them was not said as an answer.
-_PROSE = (
-    "which while because not but to by from for as it its be was appear seem cannot cant "
-    "dont unable sorry unclear no without would could may might if then so however have has do "
-    "your you my any some other into during where when"
-)
 _NOTHING = re.compile(
     r"\b(?:none|nothing|not applicable"
     r"|no (?:[a-z]+ ){0,3}?"
@@ -54,14 +45,6 @@ _NOTHING = re.compile(
     r"|not (?:[a-z]+ )?(?:present|visible|seen|in view|found|detected|shown))\b"
 )
 _EMPTY_LIST = re.compile(r"[\s`]*[\[({]\s*[\])}][\s`.]*")
-_NEGATION = re.compile(r"\b(?:no|not|without|neither|nor)(?: (?:a|an|the|any))? $")
-
-
-class Item(NamedTuple):
-    """A piece of scanned text: a known name, any other word, or a separator."""
-
-    kind: Literal["name", "word", "break"]
-    text: str
 
 
 def spoken(text: str, choices: Sequence[str] = ()) -> tuple[str, str | None]:
@@ -118,154 +101,10 @@ def quotes(names: Iterable[str]) -> str:
     return ", ".join(quote(name) for name in names)
 
 
-def _words(text: str) -> list[str]:
-    """Lower-case words and separators."""
-    text = text.replace("'", "").replace("’", "").replace("&", " and ")
-    return _TOKEN.findall(_CAMEL.sub(" ", text).lower())
-
-
-@functools.lru_cache(maxsize=4096)
-def _stem(word: str) -> str:
-    """One form for plural and verb endings: clips, clipping, clipped -> clip.
-
-    Crude, which is harmless: names and text go through it alike, and a vocabulary in which two
-    names would fall together is read without it.
-    """
-    if len(word) > 5 and word.endswith("ing"):
-        word = word[:-3]
-    elif len(word) > 4 and word.endswith("ed"):
-        word = word[:-2]
-    elif len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        word = word[:-1]
-    if len(word) > 3 and word[-1] == word[-2] and word[-1] in "bdgmnprt":
-        word = word[:-1]
-    return word[:-1] if len(word) > 3 and word.endswith("e") else word
-
-
-class Vocabulary:
-    """Known names, and the scan for them. `vocabulary` makes cached ones."""
-
-    def __init__(self, names: Sequence[str]):
-        self.names = tuple(dict.fromkeys(names))
-        self._stem = _stem
-        self._forms = {self._form(name): name for name in self.names}
-        if len(self._forms) < len(self.names):  # two names fell together: read words as they are
-            self._stem = str
-            self._forms = {self._form(name): name for name in self.names}
-        longest_first = sorted((form for form in self._forms if form), key=len, reverse=True)
-        self._pattern = re.compile(
-            rf"(?<!\S)(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})(?!\S)"
-        )
-
-    def _form(self, text: str) -> str:
-        return " ".join(map(self._stem, _words(text)))
-
-    def exact(self, text: str) -> str | None:
-        """The name that the text is and nothing more, full stop and fillers apart; else None."""
-        items = self._items(text)
-        names = [item.text for item in items if item.kind == "name"]
-        return names[0] if len(names) == 1 and not content(items) and not prose(items) else None
-
-    def scan(self, text: str) -> list[Item]:
-        """The text as known names, other words and separators, near misses read as names.
-
-        A name right after "no" or "not" was denied, and is left out.
-        """
-        return self._near_misses(self._items(text))
-
-    def _items(self, text: str) -> list[Item]:
-        words = _words(text)
-        stems = [self._stem(word) for word in words]
-        joined = " ".join(stems)
-        place = {}  # offset in `joined` -> index of the word
-        offset = 0
-        for index, stem in enumerate(stems):
-            place[offset] = index
-            offset += len(stem) + 1
-        items: list[Item] = []
-        done = 0
-        for found in self._pattern.finditer(joined):
-            start = place[found.start()]
-            items += map(_plain, words[done:start])
-            if not _NEGATION.search(joined[: found.start()][-24:]):
-                items.append(Item("name", self._forms[found.group()]))
-            done = start + found.group().count(" ") + 1
-        return items + [_plain(word) for word in words[done:]]
-
-    def _near_misses(self, items: list[Item]) -> list[Item]:
-        """Replaces runs of words that are close to exactly one name."""
-        out: list[Item] = []
-        index = 0
-        while index < len(items):
-            found = None
-            if items[index].kind == "word" and index < MAX_WORDS:
-                found = self._nearest(items, index)
-            if found:
-                out.append(Item("name", found[0]))
-                index += found[1]
-            else:
-                out.append(items[index])
-                index += 1
-        return out
-
-    def _nearest(self, items: list[Item], start: int) -> tuple[str, int] | None:
-        """The one name near to the words that begin at `start`, and how many words that takes."""
-        best: dict[str, tuple[float, int]] = {}
-        for form, name in self._forms.items():
-            length = form.count(" ") + 1
-            for count in {max(length - 1, 1), length, length + 1}:
-                run = items[start : start + count]
-                if len(run) < count or any(item.kind != "word" for item in run):
-                    continue
-                said = " ".join(self._stem(item.text) for item in run)
-                ratio = _ratio(said, form)
-                if ratio > best.get(name, (0.0, 0))[0]:
-                    best[name] = ratio, count
-        near = [(name, count) for name, (ratio, count) in best.items() if ratio >= NEAR]
-        return near[0] if len(near) == 1 else None
-
-
-@functools.lru_cache(maxsize=256)
-def vocabulary(names: tuple[str, ...]) -> Vocabulary:
-    """The vocabulary of a tuple of names; cached, as all conversations of a source share it."""
-    return Vocabulary(names)
-
-
-@functools.lru_cache(maxsize=65536)
-def _ratio(said: str, form: str) -> float:
-    """difflib ratio; 0 below NEAR and for a derived word ("retractor" is no slip of "retract")."""
-    short, long = sorted((said, form), key=len)
-    if 2 * len(short) < NEAR * (len(short) + len(long)):
-        return 0.0
-    if long.startswith(short) and len(long) >= len(short) + 2:
-        return 0.0
-    matcher = difflib.SequenceMatcher(None, said, form, autojunk=False)
-    ratio = matcher.ratio() if matcher.quick_ratio() >= NEAR else 0.0
-    return ratio if ratio >= NEAR else 0.0
-
-
-def _plain(word: str) -> Item:
-    return Item("word" if word[0].isalnum() else "break", word)
-
-
 def says_none(text: str) -> bool:
     """Whether the text says that there is nothing: "none", "No tools detected.", "[]"."""
-    words = " ".join(word for word in _words(text) if word[0].isalnum())
+    words = " ".join(word for word in split_words(text) if word[0].isalnum())
     return bool(_NOTHING.search(words) or _EMPTY_LIST.fullmatch(text))
-
-
-def prose(items: Iterable[Item]) -> bool:
-    """Whether the items are sentences rather than a bare list."""
-    return any(item.kind == "word" and _stem(item.text) in _PROSE_STEMS for item in items)
-
-
-def content(items: Iterable[Item]) -> list[str]:
-    """The words that are neither names nor fillers nor numbers."""
-    return [
-        item.text
-        for item in items
-        if item.kind == "word" and _stem(item.text) not in _FILLER_STEMS and not item.text.isdigit()
-    ]
 
 
 def extras(items: Iterable[Item], longest: int = 3) -> list[str]:
@@ -292,7 +131,3 @@ def in_order(names: Iterable[str], options: Sequence[str]) -> list[str]:
     """The names in the order of the options; others after them, by alphabet; no duplicates."""
     rank = {name: index for index, name in enumerate(options)}
     return sorted(set(names), key=lambda name: (rank.get(name, len(rank)), name))
-
-
-_FILLER_STEMS = frozenset(_stem(word) for word in _FILLER.split())
-_PROSE_STEMS = frozenset(_stem(word) for word in _PROSE.split())

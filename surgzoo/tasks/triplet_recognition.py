@@ -31,6 +31,7 @@ class TripletRecognition(ImageTask):
     name = "triplet_recognition"
     number = 9
     answer_form = "triplets"
+    reasoning = 2
     headline = "ivt_f1"
     templates = templates.TRIPLET_RECOGNITION
 

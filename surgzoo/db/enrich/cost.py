@@ -1,0 +1,47 @@
+"""What a run will cost, said before it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from surgzoo.db.enrich import cache as caches
+from surgzoo.db.enrich.cache import Cache
+from surgzoo.db.enrich.rewrite import Item, prompt
+
+# English prose has four to five characters a token in the usual vocabularies; label names have
+# fewer. An estimate that errs upwards.
+CHARACTERS = 3.5
+GROWTH = 1.3  # a natural sentence is longer than a composed one
+OVERHEAD = 12  # tokens of the chat template
+
+
+@dataclasses.dataclass
+class Estimate:
+    """Requests still to be made and their tokens; prices are per million tokens."""
+
+    requests: int = 0
+    cached: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    _seen: set[str] = dataclasses.field(default_factory=set)
+
+    def add(self, item: Item, model: str, cache: Cache) -> None:
+        messages = prompt(item)
+        name = caches.key(model, messages)
+        if name in cache or name in self._seen:
+            self.cached += 1
+            return
+        self._seen.add(name)
+        self.requests += 1
+        self.prompt_tokens += OVERHEAD + tokens("".join(m["content"] for m in messages))
+        self.completion_tokens += round(GROWTH * tokens(item.text))
+
+    def price(self, per_million_in: float, per_million_out: float) -> float:
+        return (
+            self.prompt_tokens * per_million_in + self.completion_tokens * per_million_out
+        ) / 1e6
+
+
+def tokens(text: str) -> int:
+    """An estimate."""
+    return round(len(text) / CHARACTERS)

@@ -1,0 +1,310 @@
+"""Random labels of every source, and wrong facts planted in what is composed from them.
+
+A planted fact is wrong by construction: the labels alone say so, the checker is never asked.
+"""
+
+import random
+import re
+
+from surgzoo.db import boxes, ontology
+from surgzoo.db.footage import Shot
+from surgzoo.db.reasoning import Labels, grammar, lexicon
+from surgzoo.db.schema import (
+    Box,
+    Criterion,
+    Frame,
+    FrameAnnotations,
+    Instrument,
+    Label,
+    Segment,
+    Tissue,
+    Triplet,
+    Video,
+)
+
+SOURCES = ontology.sources()
+
+
+def concepts(source, kind):
+    found = dict.fromkeys(c for (k, _), c in ontology.table(source).items() if k == kind)
+    return [c for c in found if lexicon.sayable(ontology.name(kind, c))]
+
+
+def random_video(source):
+    procedure = next(iter(concepts(source, "procedure")), "cholecystectomy")
+    return Video("V1", "p/V1", source, "", procedure, "", width=100, height=100)
+
+
+def random_shot(rng: random.Random, source, index=0, silent=0.1):
+    """Each field is annotated where the source has labels for it, but for a share of `silent`."""
+
+    def some(kind, low, high):
+        names = concepts(source, kind)
+        if not names or rng.random() < silent:
+            return None
+        return [Label(c, c) for c in rng.choices(names, k=rng.randint(low, high))]
+
+    def box():
+        if rng.random() < 0.1:
+            return None
+        x, y = rng.uniform(0, 0.8), rng.uniform(0, 0.8)
+        return Box(x, y, x + rng.uniform(0.05, 0.2), y + rng.uniform(0.05, 0.2))
+
+    def one(kind):
+        found = some(kind, 1, 1)
+        return found[0] if found else None
+
+    def unique(labels):
+        return None if labels is None else tuple(dict.fromkeys(labels))
+
+    instruments, tissues = some("instrument", 0, 3), some("tissue", 0, 5)
+    valid = ontology.triplets(source)
+    triplets = None
+    if valid and rng.random() >= silent:
+        triplets = tuple(
+            Triplet(*(Label(part, part) for part in rng.choice(valid)))
+            for _ in range(rng.randint(0, 3))
+        )
+    criteria = [Label(c, c) for c in concepts(source, "criterion")]
+    return Shot(
+        Frame("V1", index, float(index)),
+        FrameAnnotations(
+            phase=one("phase"),
+            step=one("step"),
+            actions=unique(some("action", 0, 2)),
+            instruments=None
+            if instruments is None
+            else tuple(Instrument(label, box()) for label in instruments),
+            tissues=None
+            if tissues is None
+            else tuple(Tissue(label, box()) for label in unique(tissues)),
+            triplets=triplets,
+            criteria=tuple(Criterion(c, float(rng.random() < 0.5)) for c in criteria)
+            if criteria and rng.random() >= silent
+            else None,
+            flags={} if rng.random() < 0.3 else {"smoke": rng.choice([0.0, 0.1, 0.3, 0.9])},
+        ),
+    )
+
+
+def random_labels(rng: random.Random, source, count=1, silent=0.1) -> Labels:
+    """The labels of a frame, or of a clip of `count` frames, with the phases around it."""
+    shots = tuple(random_shot(rng, source, index + 20, silent) for index in range(count))
+    phases = concepts(source, "phase")
+    segments = (
+        tuple(
+            Segment("phase", Label(c, c), start, start + 10.0)
+            for start, c in zip((0.0, 10.0, 60.0, 70.0), rng.choices(phases, k=4), strict=True)
+            if phases
+        )
+        if phases
+        else ()
+    )
+    return Labels(random_video(source), shots, segments)
+
+
+# ---- wrong facts ---------------------------------------------------------------------------------
+
+
+class Names:
+    """Which concepts the labels hold, over all pictures, and all that the source has."""
+
+    def __init__(self, labels: Labels):
+        self.source = labels.video.source
+        held = {kind: set() for kind in ontology.KINDS}
+        for known in (shot.annotations for shot in labels.shots):
+            for item in known.instruments or ():
+                held["instrument"].add(item.label.concept)
+            for item in known.tissues or ():
+                held["tissue"].add(item.label.concept)
+            for item in known.actions or ():
+                held["action"].add(item.concept)
+            for item in known.triplets or ():
+                held["instrument"].add(item.instrument.concept)
+                held["verb"].add(item.verb.concept)
+                held["target"].add(item.target.concept)
+            for kind, label in (("phase", known.phase), ("step", known.step)):
+                if label is not None:
+                    held[kind].add(label.concept)
+        self.held = held
+        self.words = {kind: {ontology.name(kind, c) for c in found} for kind, found in held.items()}
+
+    def absent(self, kind, *, beside=()):
+        """Names of the source that the labels do not hold, under this kind or those `beside`."""
+        taken = set().union(*(self.words[k] for k in (kind, *beside)))
+        names = [ontology.name(kind, c) for c in concepts(self.source, kind)]
+        return [name for name in names if name not in taken]
+
+
+def _swap(rng, text, old, new):
+    """The text with one of the places where it says `old` changed to `new`; None if none does."""
+    found = [m for word in old for m in re.finditer(rf"\b{re.escape(word)}\b", text)]
+    if not found or not new:
+        return None
+    place = rng.choice(found)
+    return text[: place.start()] + rng.choice(new) + text[place.end() :]
+
+
+def _part(text, begin, end=None):
+    """Offsets of the text from heading `begin` to heading `end`."""
+    start = text.find(f"{begin}:")
+    if start < 0:
+        return len(text), len(text)
+    stop = text.find(f"{end}:") if end else -1
+    return start, stop if stop > start else len(text)
+
+
+def _inside(rng, text, levels, old, new):
+    start, stop = _part(text, *(grammar.LEVELS.get(level) for level in levels))
+    changed = _swap(rng, text[start:stop], old, new)
+    return None if changed is None else text[:start] + changed + text[stop:]
+
+
+def plant(kind: str, rng: random.Random, text: str, labels: Labels) -> str | None:
+    """The text with one fact of the kind made wrong; None where it states none."""
+    names = Names(labels)
+    known = labels.shots[0].annotations
+    match kind:
+        case "instrument":
+            return _swap(
+                rng,
+                text,
+                [n for n in names.words[kind] if n not in names.words["target"]],
+                names.absent(kind, beside=("target", "tissue")),
+            )
+        case "tissue":
+            old = names.words[kind] - names.words["instrument"]
+            return _inside(rng, text, (1, 2), old, names.absent(kind, beside=("target",)))
+        case "target":
+            # what is wrong may well be in view: the relation is wrong
+            old = names.words[kind] - names.words["instrument"]
+            return _inside(rng, text, (2, 3), old, names.absent(kind))
+        case "verb":
+            for inflect in rng.sample([grammar.third, grammar.doing, grammar.done], 3):
+                old = [inflect(name) for name in names.words[kind]]
+                new = [inflect(name) for name in names.absent(kind)]
+                if changed := _inside(rng, text, (2, 3), old, new):
+                    return changed
+            return None
+        case "relation":
+            return _exchange(rng, text, known)
+        case "place":
+            cells = {
+                boxes.cell(item.box)
+                for shot in labels.shots
+                for item in (
+                    *(shot.annotations.instruments or ()),
+                    *(shot.annotations.tissues or ()),
+                )
+                if item.box is not None
+            }
+            return _swap(rng, text, boxes.CELLS, [c for c in boxes.CELLS if c not in cells])
+        case "places traded":
+            return _misplace(text, known) if len(labels.shots) == 1 else None
+        case "phase" | "step" | "action":
+            cue = rf"(?:{kind} is |points to the |belongs to the |in the |the )"
+            for name in sorted(names.words[kind], key=len, reverse=True):
+                found = re.search(rf"{cue}{re.escape(name)}(?:\.| {kind})", text)
+                new = names.absent(kind)
+                if found and new:
+                    changed = found.group().replace(name, rng.choice(new))
+                    return text[: found.start()] + changed + text[found.end() :]
+            return None
+        case "criterion":
+            states = (*grammar.FORMS["met"], *grammar.FORMS["not met"])
+            found = list(re.finditer(rf" is ((?:not |not yet )?(?:{'|'.join(states)}))\b", text))
+            if not found:
+                return None
+            place = rng.choice(found)
+            new = grammar.FORMS["met" if place[1].startswith("not") else "not met"]
+            return f"{text[: place.start()]} is {rng.choice(new)}{text[place.end() :]}"
+        case "number":
+            counts = {len(s.annotations.instruments or ()) for s in labels.shots}
+            new = [n for n in range(1, 8) if n not in counts]
+            found = re.search(r"(?i)\b(one|two|three|four)( instrument)s?\b", text)
+            if not found:
+                return None
+            n = rng.choice(new)
+            said = f"{grammar.number(n)}{found[2]}{'' if n == 1 else 's'}"
+            return text[: found.start()] + said + text[found.end() :]
+        case "seconds":
+            found = re.search(r"\b(\d+) second", text)
+            if not found:
+                return None
+            wrong = int(found[1]) + rng.choice([-1, 1, 2, 5])
+            return text[: found.start(1)] + str(wrong) + text[found.end(1) :]
+        case "denial":
+            # what is in every picture is said not to be there
+            views = [
+                {i.label.concept for i in s.annotations.instruments or ()} for s in labels.shots
+            ]
+            present = sorted(set.intersection(*views))
+            if not present:
+                return None
+            return f"{text} No {ontology.name('instrument', rng.choice(present))} is in view."
+        case "previous":
+            found = re.search(r"(?:follows the|previous phase was) ([a-z ]+?)(?: phase)?\.", text)
+            past = {s.label.concept for s in labels.segments if s.end <= 20}
+            new = [c for c in concepts(names.source, "phase") if c not in past]
+            if not found or not new:
+                return None
+            name = ontology.name("phase", rng.choice(new))
+            return text[: found.start(1)] + name + text[found.end(1) :]
+    raise ValueError(kind)
+
+
+def _exchange(rng, text, known):
+    """Two instruments trade what they do: wrong where neither does what the other did."""
+    triplets = [t for t in known.triplets or () if not t.verb.concept.startswith("null")]
+    done = {(t.instrument.concept, t.verb.concept, t.target.concept) for t in triplets}
+    for one in triplets:
+        for two in triplets:
+            a, b = one.instrument.concept, two.instrument.concept
+            traded = {
+                (b, one.verb.concept, one.target.concept),
+                (a, two.verb.concept, two.target.concept),
+            }
+            if a == b or traded & done:
+                continue
+            first, second = (ontology.name("instrument", c) for c in (a, b))
+            start, stop = _part(text, grammar.LEVELS[2], grammar.LEVELS[3])
+            said = text[start:stop]
+            if first in said and second in said:
+                said = said.replace(first, "\0").replace(second, first).replace("\0", second)
+                return text[:start] + said + text[stop:]
+    return None
+
+
+def _misplace(text, known):
+    """Two instruments trade places: wrong where neither is where the other was."""
+    cells = {}
+    for item in known.instruments or ():
+        place = None if item.box is None else boxes.cell(item.box)
+        cells.setdefault(item.label.concept, set()).add(place)
+    for a in cells:
+        for b in cells:
+            if a != b and None not in cells[a] | cells[b] and not cells[a] & cells[b]:
+                first, second = (ontology.name("instrument", c) for c in (a, b))
+                start, stop = _part(text, grammar.LEVELS[1], grammar.LEVELS[2])
+                said = text[start:stop].replace(first, "\0").replace(second, first)
+                return text[:start] + said.replace("\0", second) + text[stop:]
+    return None
+
+
+KINDS = (
+    "instrument",
+    "tissue",
+    "target",
+    "verb",
+    "relation",
+    "place",
+    "places traded",
+    "phase",
+    "step",
+    "action",
+    "criterion",
+    "number",
+    "seconds",
+    "denial",
+    "previous",
+)
