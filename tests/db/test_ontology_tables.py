@@ -60,6 +60,7 @@ COUNTS = {
     "ssg_vqa": {"answer": 21, "target": 14, "verb": 9, "instrument": 7},  # 51 answers
     "surgsigma": {"action": 10, "criterion": 3},
     "surgsigma_safe_window": {"criterion": 3},
+    "surgsigma_v01": {"instrument": 6, "verb": 10, "target": 15, "phase": 8, "triplet": 100},
     "surgvu24": {"instrument": 12, "step": 8},
     "synthsurg": {"phase": 14, "step": 27, "action": 12, "instrument": 9, "verb": 12, "target": 14,
                   "tissue": 15, "criterion": 3, "triplet": 35},
