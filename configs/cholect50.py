@@ -5,6 +5,7 @@ model change `model.name` and `model.weights`, and the bucket with them.
 """
 
 from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.tasks.wording import Wording
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig, OptimConfig
 
 TASKS = (
@@ -23,6 +24,7 @@ def get_config() -> Experiment:
             mixture=tuple(Part("cholect50", task) for task in TASKS),
             batch_size=16,
             bucket=(256, 64),
+            wording=Wording(phrasings=14),  # a small model learns faster from few
         ),
         optim=OptimConfig(lr=1e-3, warmup_steps=50),
         eval=EvalConfig(sources=("cholect50",), tasks=TASKS, split="test"),

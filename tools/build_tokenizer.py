@@ -8,27 +8,27 @@ it. A word that it does not know is still spelt, from bytes.
 
 from __future__ import annotations
 
+import string
+
 from surgzoo.db import ontology
 from surgzoo.db.sources import sources
 from surgzoo.models.qwen2_5_vl import tokenizer
-from surgzoo.tasks import templates
+from surgzoo.tasks import grammar, templates
 
 VOCABULARY = 1024
 
 
 def texts() -> list[str]:
-    """Every question with every label name in it, every label name, and the forms of answers."""
+    """The short questions with every label name, every label name, and the forms of answers."""
     names = {
         kind: sorted({name for source in sources.names() for name in ontology.names(source, kind)})
         for kind in ("instrument", "verb", "target", "phase", "tissue", "action", "step")
     }
     everything = sorted({name for group in names.values() for name in group})
     out = ["user\n", "assistant\n", "system\n", "none", *everything, *(f" {n}" for n in everything)]
-    for constant, group in vars(templates).items():
-        if constant.isupper():
-            for template in group:
-                fields = names["instrument"] if "{instrument}" in template else [""]
-                out += [template.replace("{instrument}", name) for name in fields]
+    for constant in templates.__all__:
+        for template in grammar.first(getattr(templates, constant), grammar.MOST_SHORT):
+            out += _filled(template, names)
     out += [f"{name} (100,200),(300,400); " for name in names["instrument"]]
     out += [f"{a}, {b}" for a in names["instrument"] for b in names["instrument"]]
     triplets = {t for source in sources.names() for t in ontology.triplets(source)}
@@ -39,6 +39,17 @@ def texts() -> list[str]:
         )
         out.append(" ".join(shown) + ", ")
     return out
+
+
+def _filled(template: str, names: dict[str, list[str]]) -> list[str]:
+    """A phrasing with every name in its field; free fields (captions, seconds) are left empty."""
+    fields = [field for _, field, _, _ in string.Formatter().parse(template) if field]
+    kind = next((field for field in fields if field in names), None)
+    blank = dict.fromkeys(fields, "")
+    return [
+        template.format(**{**blank, kind: name} if kind else blank)
+        for name in names.get(kind, [""])
+    ]
 
 
 def main() -> None:

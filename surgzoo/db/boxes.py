@@ -100,6 +100,11 @@ def to_text(box: Box) -> str:
     return f"({x1},{y1}),({x2},{y2})"
 
 
+def to_float_text(box: Box) -> str:
+    """Fractions with three decimals as SurgVLM-DB writes them: "[0.282, 0.452, 0.447, 0.752]"."""
+    return f"[{', '.join(f'{value / THOUSAND:.3f}' for value in to_thousand(box))}]"
+
+
 def from_text(text: str, **clipping) -> Box:
     """The inverse of `to_text`; spaces do not matter, anything beside the box is an error."""
     match = _TEXT.fullmatch(text.strip())

@@ -29,6 +29,7 @@ _FILLER = (
     "a an the of in on at is are and or also there here this that these i can see seen we one two "
     "three image frame picture scene view shown shows show visible present used using being "
     "surgical surgery instrument tool device name object class category answer following "
+    "tissue organ structure anatomy anatomical "
     "phase step stage current triplet action performed bbox box bounding coordinate located "
     "locate location position with detected detect only operation procedure left right middle "
     "center top bottom upper lower probably possibly maybe likely"

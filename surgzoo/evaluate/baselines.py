@@ -14,7 +14,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
@@ -35,12 +35,7 @@ class Baseline(NamedTuple):
     fit: Fit
 
 
-BASELINES: dict[AnswerForm, list[Baseline]] = {
-    "labels": [],
-    "label": [],
-    "boxes": [],
-    "triplets": [],
-}
+BASELINES: dict[AnswerForm, list[Baseline]] = {form: [] for form in get_args(AnswerForm)}
 
 
 def baseline(form: AnswerForm, name: str, about: str) -> Callable[[Fit], Fit]:
@@ -72,9 +67,7 @@ def prior(answers: Sequence[list]) -> list:
     return [json.loads(key) for key, count in counts.items() if count > len(answers) / 2]
 
 
-@baseline(
-    "boxes", "mean box", "the frequent instruments, each at its mean box of the training split"
-)
+@baseline("boxes", "mean box", "the frequent labels, each at its mean box of the training split")
 def mean_box(answers: Sequence[list]) -> list:
     """A mean box for each label in more than half of the frames, or for the most frequent label."""
     boxes: dict[str, list] = collections.defaultdict(list)
@@ -88,6 +81,21 @@ def mean_box(answers: Sequence[list]) -> list:
     often = [name for name, count in frames.items() if count > len(answers) / 2]
     names = often or [frames.most_common(1)[0][0]]
     return [[name, [float(v) for v in np.mean(boxes[name], axis=0)]] for name in names]
+
+
+@baseline("criteria", "majority", "each criterion as in most frames of the training split")
+def majority_criteria(answers: Sequence[list]) -> list:
+    """A tie counts as not met: it is the safe answer."""
+    votes: dict[str, list[bool]] = collections.defaultdict(list)
+    for answer in answers:
+        for name, met in answer:
+            votes[name].append(met)
+    return [[name, sum(met) > len(met) / 2] for name, met in votes.items()]
+
+
+@baseline("vqa", "majority", "the most frequent answer of the training split, without a box")
+def majority_answer(answers: Sequence[dict]) -> dict:
+    return {"text": majority([answer["text"] for answer in answers]), "box": None}
 
 
 def baseline_predictions(training: Truth, truth: Truth) -> dict[str, dict[str, list[Prediction]]]:

@@ -7,11 +7,28 @@ tasks: Registry = Registry("task")
 for _name, _class, _summary in (
     ("instrument_recognition", "InstrumentRecognition", "Which instruments are in view"),
     ("instrument_localization", "InstrumentLocalization", "Boxes of the instruments in view"),
+    ("tissue_recognition", "TissueRecognition", "Which tissues and organs are in view"),
+    ("tissue_localization", "TissueLocalization", "Boxes of the tissues and organs in view"),
     ("phase_recognition", "PhaseRecognition", "Which phase of the procedure the frame shows"),
+    ("step_recognition", "StepRecognition", "Which step inside a phase the frame shows"),
+    ("action_recognition", "ActionRecognition", "Which surgical action the clip shows"),
     ("triplet_recognition", "TripletRecognition", "Which instrument does what to which tissue"),
+    ("safety_assessment", "SafetyAssessment", "Which criteria of a safe view are met"),
 ):
     tasks.register(
         _name,
         f"surgzoo.tasks.{_name}:{_class}",
         Card(summary=_summary, licence="Apache-2.0", source="SurgΣ-DB, arXiv 2603.16822, table 1"),
     )
+
+# An extension, registered as an outside package would: SurgΣ's table has no such task.
+tasks.register(
+    "visual_question_answering",
+    "surgzoo.tasks.visual_question_answering:VisualQuestionAnswering",
+    Card(
+        summary="Questions that came with a source, some with a box in the answer",
+        licence="Apache-2.0",
+        source="Seenivasan et al., Surgical-VQA, arXiv 2206.11053; boxes as in arXiv 2305.11692",
+    ),
+    origin="surgzoo's extensions",
+)

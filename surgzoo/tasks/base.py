@@ -12,6 +12,7 @@ Answer forms (`Conversation.answer`, JSON-like):
   criteria  list of [name, met], in the source's order
   seconds   a number
   text      free text
+  vqa       {"text": free text, "box": [x1, y1, x2, y2] or None}
   pixels    where the true pixels are: {"media": <schema.Media as JSON>, ...}; see `tasks/pixels.py`
 """
 
@@ -26,11 +27,11 @@ from surgzoo.db import schema
 from surgzoo.db.footage import Footage, Shot
 from surgzoo.db.reasoning import Labels, compose
 from surgzoo.db.schema import Conversation, Media, Turn
-from surgzoo.tasks import wording
+from surgzoo.tasks import grammar, wording
 from surgzoo.tasks.wording import Wording
 
 AnswerForm = Literal[
-    "labels", "label", "boxes", "triplets", "criteria", "seconds", "text", "pixels"
+    "labels", "label", "boxes", "triplets", "criteria", "seconds", "text", "vqa", "pixels"
 ]
 
 
@@ -119,6 +120,8 @@ class Task(abc.ABC):
         options: Sequence[str] = (),
         derived: str | None = None,
         seen: Labels | None = None,
+        templates: Sequence[str] | None = None,
+        text: str | None = None,
         **words: str,
     ) -> Conversation:
         """Builds one conversation.
@@ -130,15 +133,17 @@ class Task(abc.ABC):
           derived: how the answer was made, where nobody annotated it.
           seen: what a reasoning trace may speak of; default `shot`. A question about a clip gets no
             trace without it.
+          templates: the phrasings of this form of the question; default all of the task's.
+          text: the answer in words, where this form needs others than `render` gives.
           words: fill the fields of the question template.
         """
         frame, put = shot.frame, context.wording
         identity = (
             f"{context.source}.{context.config}/{frame.video}/{frame.index:06d}/{self.name}/{part}"
         )
-        phrasings = self.templates[: put.phrasings]
+        phrasings = grammar.first(templates or self.templates, put.phrasings)
         question = phrasings[wording.draw(identity, put.seed, len(phrasings))].format(**words)
-        text, listed = self.render(answer), ()
+        text, listed = self.render(answer) if text is None else text, ()
         turns: tuple[Turn, ...] = ()
         protocol = wording.protocol(identity, put)
         if protocol == "choice" and (right := self.units(answer)) is not None:

@@ -1,184 +1,33 @@
-"""Instrument localization: boxes of the instruments in view, as text.
+"""Instrument localization: boxes of the instruments in view, as integers 0-1000 (SurgΣ-DB).
 
-Two forms of question, told apart by the options of the conversation:
-  one class   "Where is the hook?"           -> "(643,0),(920,298)"; options: the class alone
-  all         "Locate all the instruments."  -> "hook (643,0),(920,298); grasper (12,30),(250,410)";
-                                                options: all classes of the source
-Coordinates in text are integers 0-1000 (SurgΣ-DB); `Conversation.answer` keeps the annotated
-floats, so a model is scored against the annotation and not against its rounding.
+one class   "Where is the hook?"           -> "(643,0),(920,298)"
+all         "Locate all the instruments."  -> "hook (643,0),(920,298); grasper (12,30),(250,410)"
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from surgzoo.db import boxes, ontology
-from surgzoo.db.footage import Shot
-from surgzoo.db.schema import Box, Conversation
-from surgzoo.metrics import detection
-from surgzoo.tasks import reading, reading_boxes, templates
-from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored
-
-NONE = "none"
+from surgzoo.db import boxes
+from surgzoo.db.schema import Box, FrameAnnotations, Instrument
+from surgzoo.tasks.label_boxes import LabelBoxes
+from surgzoo.tasks.templates import ALL_INSTRUMENTS_LOCALIZATION, INSTRUMENT_LOCALIZATION
 
 
-class InstrumentLocalization(ImageTask):
+class InstrumentLocalization(LabelBoxes):
+    """SurgΣ states no number; the released JSON has the task code 1, which is another count."""
+
     name = "instrument_localization"
-    answer_form = "boxes"
-    reasoning = 1
-    headline = "miou"
-    templates = templates.INSTRUMENT_LOCALIZATION + templates.ALL_INSTRUMENTS_LOCALIZATION
+    kind = "instrument"
+    templates = INSTRUMENT_LOCALIZATION + ALL_INSTRUMENTS_LOCALIZATION
+    all_templates = ALL_INSTRUMENTS_LOCALIZATION
+    leads = ("procedure", "phase")
 
-    def encode(self, shot: Shot, context: Context) -> list[Conversation]:
-        """A question for each class in view (parts 0, 1, ... in the source's order), one for all.
+    def items(self, annotations: FrameAnnotations) -> Sequence[Instrument] | None:
+        return annotations.instruments
 
-        An instrument without a box makes no question about its class, and none about all: the
-        answer would be incomplete. A frame annotated as free of instruments has the question about
-        all, with the answer "none".
-        """
-        if shot.annotations.instruments is None:
-            return []
-        options = ontology.names(context.source, "instrument")
-        classes: dict[str, list[Box | None]] = {}
-        for item in shot.annotations.instruments:
-            classes.setdefault(ontology.name("instrument", item.label.concept), []).append(item.box)
-        boxed = {name: found for name, found in classes.items() if None not in found}
-        conversations = []
-        for part, name in enumerate(reading.in_order(boxed, options)):
-            answer = _answer(((name, box) for box in boxed[name]), options)
-            conversations.append(
-                _ONE.conversation(
-                    shot, context, answer, part=part, options=(name,), instrument=name
-                )
-            )
-        # With one class in all, the question about all would be the one above once more.
-        if len(boxed) == len(classes) and not (len(options) == 1 and boxed):
-            answer = _answer(((n, box) for n, found in boxed.items() for box in found), options)
-            conversations.append(
-                _ALL.conversation(shot, context, answer, part=len(boxed), options=options)
-            )
-        return conversations
+    def ask(self, name: str, found: Sequence[Box]) -> tuple[Sequence[str], dict[str, str]]:
+        return INSTRUMENT_LOCALIZATION, {"instrument": name}
 
-    def render(self, answer: Sequence) -> str:
-        """ "hook (643,0),(920,298); grasper (..),(..)", or "none"; the form with names."""
-        return "; ".join(f"{name} {boxes.to_text(Box(*box))}" for name, box in answer) or NONE
-
-    def parse(self, text: str, conversation: Conversation) -> Parsed:
-        """The boxes in a text, each with the name before it, sorted as the answer is.
-
-        A box without a name takes the one before it. To a question about one class every box is an
-        answer, unless the text names that class for some box and another word for this one. A name
-        outside the options is kept (a false positive). One box that cannot be meant as it stands
-        makes the whole answer an error, as its place in the score is unknown.
-        """
-        text, error = reading.spoken(text, conversation.choices)
-        if error:
-            return Parsed(None, error)
-        try:
-            found = reading_boxes.find(text)
-        except reading_boxes.BoxError as broken:
-            return Parsed(None, str(broken))
-        if not found:
-            if _denies(text, conversation.options):
-                return Parsed([])
-            return Parsed(None, f"gives no box: {reading.quote(text)}")
-        options = conversation.options
-        words = reading.vocabulary(options)
-        leads = [_lead(item.lead, words) for item in found]
-        if len(options) == 1 and options[0] not in leads:
-            leads = [options[0]] * len(leads)
-        named, name = [], options[0] if len(options) == 1 else None
-        for lead, item in zip(leads, found, strict=True):
-            name = lead or name
-            if name is None:
-                return Parsed(None, f"a box without an instrument: {reading.quote(text)}")
-            named.append((name, item.box))
-        return Parsed(_answer(named, options))
-
-    def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
-        """Fractions in [0, 1]; NaN where no conversation has a true box (miou, ap).
-
-        miou             questions about one class: mean over true boxes of the IoU with the matched
-                         box, an unmatched true box counts 0; false positives cost nothing
-        miou_strict      as miou, every false positive counts a further 0
-        ap50, ap75, ap   COCO average precision with unit scores, at IoU 0.5, 0.75 and 0.5:0.95
-        miou_all, ...    the same over the questions about all instruments
-        parsed           share of answers that could be read
-        An unparsed answer misses every true box, and is one false positive in miou_strict.
-        """
-        if not scored:
-            raise ValueError("no scored answers")
-        one = [item for item in scored if len(item.conversation.options) == 1]
-        rest = [item for item in scored if len(item.conversation.options) != 1]
-        return {
-            **_measure(one),
-            **{f"{name}_all": value for name, value in _measure(rest).items()},
-            "parsed": sum(item.answer is not None for item in scored) / len(scored),
-        }
-
-    def reward(self, conversation: Conversation, text: str) -> float:
-        """Mean IoU that charges false positives; 1 for a rightly said "none"."""
-        answer = self.parse(text, conversation).answer
-        return detection.mean_iou_strict([detection.overlap(conversation.answer, answer)])
-
-
-class _OneClass(InstrumentLocalization):
-    """The question about one class; its answer needs no names."""
-
-    templates = templates.INSTRUMENT_LOCALIZATION
-
-    def render(self, answer: Sequence) -> str:
-        return "; ".join(boxes.to_text(Box(*box)) for _, box in answer) or NONE
-
-
-class _AllClasses(InstrumentLocalization):
-    """The question about everything in view."""
-
-    templates = templates.ALL_INSTRUMENTS_LOCALIZATION
-
-
-_ONE, _ALL = _OneClass(), _AllClasses()
-
-
-def _answer(named: Iterable[tuple[str, Box]], options: Sequence[str]) -> list:
-    """[name, [x1, y1, x2, y2]] by class in the order of the options, then from left to right.
-
-    Sorted by the integers of the text, so that a parsed answer comes out in the order of the true
-    one.
-    """
-    rank = {name: index for index, name in enumerate(options)}
-    ordered = sorted(
-        named, key=lambda pair: (rank.get(pair[0], len(rank)), pair[0], boxes.to_thousand(pair[1]))
-    )
-    return [[name, [box.x1, box.y1, box.x2, box.y2]] for name, box in ordered]
-
-
-def _denies(text: str, options: Sequence[str]) -> bool:
-    """Whether the text says that what was asked for is not there ("There is no hook.")."""
-    if len(options) == 1:
-        text = text.lower().replace(options[0].lower(), "instrument")
-    return reading.says_none(text)
-
-
-def _lead(text: str, words: reading.Vocabulary) -> str | None:
-    """The name in the text before a box: the last known one, else a bare unknown one, else None."""
-    items = words.scan(text)
-    names = [item.text for item in items if item.kind == "name"]
-    if names or reading.prose(items):
-        return names[-1] if names else None
-    unknown = reading.extras(items)
-    return unknown[-1] if unknown else None
-
-
-def _measure(scored: Sequence[Scored]) -> dict[str, float]:
-    truth = [item.conversation.answer for item in scored]
-    prediction = [item.answer for item in scored]
-    images = [detection.overlap(t, p) for t, p in zip(truth, prediction, strict=True)]
-    precision = detection.average_precision(truth, prediction)
-    return {
-        "miou": detection.mean_iou(images),
-        "miou_strict": detection.mean_iou_strict(images) if images else float("nan"),
-        "ap50": float(precision[0]),
-        "ap75": float(precision[5]),
-        "ap": float(precision.mean()),
-    }
+    def box_text(self, box: Box) -> str:
+        return boxes.to_text(box)

@@ -2,86 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from surgzoo.db import ontology
-from surgzoo.db.footage import Shot
-from surgzoo.db.schema import Conversation
-from surgzoo.metrics import multilabel
-from surgzoo.tasks import reading, templates
-from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored
-
-NONE = "none"
+from surgzoo.db.schema import FrameAnnotations, Label
+from surgzoo.tasks import templates
+from surgzoo.tasks.label_set import LabelSet
 
 
-class InstrumentRecognition(ImageTask):
+class InstrumentRecognition(LabelSet):
+    """SurgΣ states no number."""
+
     name = "instrument_recognition"
-    answer_form = "labels"
-    reasoning = 1
-    headline = "f1"
+    kind = "instrument"
     templates = templates.INSTRUMENT_RECOGNITION
+    leads = ("procedure", "phase")
 
-    def encode(self, shot: Shot, context: Context) -> list[Conversation]:
-        """One conversation, or none where instruments are not annotated.
-
-        Classes, not instances: two graspers are one "grasper". Order: that of the source.
-        """
-        if shot.annotations.instruments is None:
-            return []
-        options = ontology.names(context.source, "instrument")
-        seen = {
-            ontology.name("instrument", item.label.concept) for item in shot.annotations.instruments
-        }
-        answer = reading.in_order(seen, options)
-        return [self.conversation(shot, context, answer, options=options)]
-
-    def render(self, answer: Sequence[str]) -> str:
-        """ "grasper, hook", or "none"."""
-        return ", ".join(answer) or NONE
-
-    def parse(self, text: str, conversation: Conversation) -> Parsed:
-        """The named instruments, in the order of the options.
-
-        In a bare list with at least one known name the unknown ones ("grasper, scalpel") are kept,
-        after the known: they were clearly said, and are false positives. In prose they are not.
-        """
-        text, error = reading.spoken(text, conversation.choices)
-        if error:
-            return Parsed(None, error)
-        items = reading.vocabulary(conversation.options).scan(text)
-        named = {item.text for item in items if item.kind == "name"}
-        if not named:
-            if reading.says_none(text):
-                return Parsed([])
-            return Parsed(None, f"names no known instrument: {reading.quote(text)}")
-        if not reading.prose(items):
-            named.update(reading.extras(items))
-        return Parsed(reading.in_order(named, conversation.options))
-
-    def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
-        """Fractions in [0, 1].
-
-        f1, precision, recall  over all label instances (micro); an unparsed answer is one false
-                               positive and misses all that is true
-        macro_f1, ...          mean over the classes in the truth
-        exact_match            share of frames with exactly the right set
-        parsed                 share of answers that could be read
-        """
-        if not scored:
-            raise ValueError("no scored answers")
-        truth = [item.conversation.answer for item in scored]
-        prediction = [item.answer for item in scored]
-        counted = multilabel.counts(truth, prediction)
-        micro, macro = multilabel.micro(counted), multilabel.macro(counted)
-        return {
-            "f1": micro.f1,
-            "precision": micro.precision,
-            "recall": micro.recall,
-            **{f"macro_{name}": value for name, value in macro._asdict().items()},
-            "exact_match": multilabel.exact_match(truth, prediction),
-            "parsed": sum(answer is not None for answer in prediction) / len(prediction),
-        }
-
-    def reward(self, conversation: Conversation, text: str) -> float:
-        """F1 of the set; 1 for a rightly said "none"."""
-        return multilabel.set_f1(conversation.answer, self.parse(text, conversation).answer)
+    def labels(self, annotations: FrameAnnotations) -> Iterable[Label] | None:
+        items = annotations.instruments
+        return None if items is None else [item.label for item in items]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from surgzoo.db import ontology
 from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Conversation
-from surgzoo.metrics import classification
-from surgzoo.tasks import reading, templates
-from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored
+from surgzoo.tasks import templates
+from surgzoo.tasks.base import Context, ImageTask
+from surgzoo.tasks.one_label import OneLabel
 
 
-class PhaseRecognition(ImageTask):
+class PhaseRecognition(OneLabel, ImageTask):
+    """Level 3 of the reasoning hierarchy (Surg-R1, arXiv 2603.12430). SurgΣ states no number."""
+
     name = "phase_recognition"
-    answer_form = "label"
-    reasoning = 3
-    headline = "accuracy"
+    kind = "phase"
     templates = templates.PHASE_RECOGNITION
+    reasoning = 3
+    leads = ("procedure", "instruments")
 
     def encode(self, shot: Shot, context: Context) -> list[Conversation]:
         """One conversation, or none where the phase is not annotated."""
@@ -26,64 +26,3 @@ class PhaseRecognition(ImageTask):
         answer = ontology.name("phase", shot.annotations.phase.concept)
         options = ontology.names(context.source, "phase")
         return [self.conversation(shot, context, answer, options=options)]
-
-    def render(self, answer: str) -> str:
-        """The name as it is. Raises TypeError for anything that is not one name."""
-        if not isinstance(answer, str):
-            raise TypeError(f"a phase is one name, not {answer!r}")
-        return answer
-
-    def parse(self, text: str, conversation: Conversation) -> Parsed:
-        """The one phase that the text names.
-
-        A first line that is a name and nothing else wins over what follows it. A phase that is not
-        among the options is an error: no other phase of the procedure was named.
-        """
-        text, error = reading.spoken(text, conversation.choices)
-        if error:
-            return Parsed(None, error)
-        words = reading.vocabulary(conversation.options)
-        alone = words.exact(text.splitlines()[0])
-        if alone is not None:
-            return Parsed(alone)
-        named = dict.fromkeys(item.text for item in words.scan(text) if item.kind == "name")
-        if not named:
-            return Parsed(None, f"names no known phase: {reading.quote(text)}")
-        if len(named) > 1:
-            count = "two" if len(named) == 2 else "several"
-            return Parsed(None, f"{count} phases: {reading.quotes(named)}")
-        return Parsed(next(iter(named)))
-
-    def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
-        """Fractions in [0, 1]; an unparsed answer is wrong. Neither kind relaxes phase boundaries.
-
-        accuracy              over all frames
-        video_accuracy, video_accuracy_std  mean and sample deviation over videos
-        precision, recall, jaccard, f1      all frames pooled, mean over the phases in the truth
-        video_precision, ...  mean over videos, then over phases (the Cholec80 convention)
-        parsed                share of answers that could be read
-        """
-        if not scored:
-            raise ValueError("no scored answers")
-        truth = [item.conversation.answer for item in scored]
-        prediction = [item.answer for item in scored]
-        videos = [item.conversation.video for item in scored]
-        classes = tuple(dict.fromkeys(truth))
-        matrices = classification.by_video(truth, prediction, videos, classes)
-        pooled = matrices.sum(axis=0)
-        mean, deviation = classification.video_accuracy(matrices)
-        return {
-            "accuracy": classification.accuracy(pooled),
-            "video_accuracy": mean,
-            "video_accuracy_std": deviation,
-            **classification.macro(pooled)._asdict(),
-            **{
-                f"video_{name}": value
-                for name, value in classification.video_macro(matrices)._asdict().items()
-            },
-            "parsed": sum(answer is not None for answer in prediction) / len(prediction),
-        }
-
-    def reward(self, conversation: Conversation, text: str) -> float:
-        """1 for the right phase, else 0."""
-        return float(self.parse(text, conversation).answer == conversation.answer)

@@ -41,7 +41,7 @@ _SPECIAL = re.compile(
 _NOTHING = re.compile(
     r"\b(?:none|nothing|not applicable"
     r"|no (?:[a-z]+ ){0,3}?"
-    r"(?:instrument|tool|triplet|action|device|object|box|bounding|one)(?:e?s)?"
+    r"(?:instrument|tool|tissue|organ|structure|triplet|action|device|object|box|bounding|one)(?:e?s)?"
     r"|not (?:[a-z]+ )?(?:present|visible|seen|in view|found|detected|shown))\b"
 )
 _EMPTY_LIST = re.compile(r"[\s`]*[\[({]\s*[\])}][\s`.]*")

@@ -28,7 +28,7 @@ _BOX = re.compile(
 )
 _OBJECT = re.compile(r"\{[^{}]*\}")
 _LABEL = re.compile(
-    r"""["'](?:label|name|class|category|instrument|tool)["'] ?: ?["']([^"']*)["']"""
+    r"""["'](?:label|name|class|category|instrument|tool|tissue|organ)["'] ?: ?["']([^"']*)["']"""
 )
 
 

@@ -1,87 +1,61 @@
-"""The phrasings of the questions, all in one place: task -> templates.
+"""The phrasings of all questions, by task; the grammar expands them once, at import.
 
-Short on purpose: a question is repeated millions of times and its tokens are paid for each time. No
-phrasing stands twice, in one task or in two, so a question also tells which task it is.
+Each begins with short ones written by hand: a question is repeated millions of times and its tokens
+are paid for each time (`grammar.first`). No phrasing stands twice, in one task or in two, so a
+question also tells which task it is.
 """
 
-INSTRUMENT_RECOGNITION = (
-    "Which instruments are in view?",
-    "What instruments can be seen?",
-    "Name the surgical instruments.",
-    "List all visible instruments.",
-    "Which tools are present?",
-    "What tools are used here?",
-    "Identify the instruments in this image.",
-    "What is the category of these instruments?",
-    "Which surgical tools does the frame show?",
-    "Tell me the visible tools.",
-    "Instruments in this frame?",
-    "Name every tool in the image.",
-    "Which instrument types do you see?",
-    "List the tools in this surgical scene.",
+from surgzoo.tasks.templates_language import IMAGE_CAPTIONING, VIDEO_CAPTIONING
+from surgzoo.tasks.templates_objects import (
+    ALL_INSTRUMENTS_LOCALIZATION,
+    ALL_TISSUES_LOCALIZATION,
+    INSTRUMENT_LOCALIZATION,
+    INSTRUMENT_RECOGNITION,
+    TISSUE_AREA_LOCALIZATION,
+    TISSUE_LOCALIZATION,
+    TISSUE_RECOGNITION,
+)
+from surgzoo.tasks.templates_pixels import (
+    ALL_INSTRUMENTS_SEGMENTATION,
+    DEPTH_ESTIMATION,
+    DESMOKING,
+    INSTRUMENT_SEGMENTATION,
+    NEXT_FRAME,
+    VIDEO_CONTINUATION,
+    VIDEO_GENERATION,
+)
+from surgzoo.tasks.templates_workflow import (
+    ACTION_RECOGNITION,
+    ACTION_REMAINING,
+    NEXT_ACTION,
+    PHASE_RECOGNITION,
+    SAFETY_ASSESSMENT,
+    STEP_RECOGNITION,
+    TRIPLET_RECOGNITION,
 )
 
-INSTRUMENT_LOCALIZATION = (  # {instrument}: one class
-    "Where is the {instrument}?",
-    "Locate the {instrument}.",
-    "Find the {instrument} in bounding box form.",
-    "Give the bounding box of the {instrument}.",
-    "Box the {instrument}.",
-    "At which coordinates is the {instrument}?",
-    "Mark the {instrument} with a box.",
-    "Detect the {instrument}.",
-    "What is the bounding box of the {instrument}?",
-    "Point out the {instrument} with a box.",
-    "Give the position of the {instrument}.",
-    "Show where the {instrument} is.",
-    "Return the coordinates of the {instrument}.",
-)
-
-ALL_INSTRUMENTS_LOCALIZATION = (
-    "Locate all the instruments.",
-    "Where are the instruments?",
-    "Give a bounding box for every instrument.",
-    "Box all visible tools.",
-    "Find all the tools in bounding box form.",
-    "Detect every instrument and name it.",
-    "Which tools are where?",
-    "Name and locate each tool.",
-    "Mark each instrument with a box.",
-    "List the instruments with their boxes.",
-    "Return names and coordinates of all tools.",
-    "Give the position of each instrument.",
-)
-
-PHASE_RECOGNITION = (
-    "Which surgical phase is shown?",
-    "What is the current phase?",
-    "Name the phase of the operation.",
-    "Which phase is being performed?",
-    "Identify the surgical phase.",
-    "What phase of surgery is this?",
-    "Which phase does this frame belong to?",
-    "Tell me the current surgical phase.",
-    "In which phase is the procedure?",
-    "What stage of the operation is shown?",
-    "Phase of this frame?",
-    "Classify the phase of this image.",
-    "Which part of the workflow is this?",
-    "Name the workflow phase.",
-)
-
-TRIPLET_RECOGNITION = (
-    "Which instrument does what to which tissue?",
-    "Describe each tool, action and tissue.",
-    "List the action triplets.",
-    "Name instrument, verb and target.",
-    "What does each instrument do?",
-    "Give all instrument-verb-target triplets.",
-    "Which actions are performed, with what, on what?",
-    "What is each tool doing, and to what?",
-    "Identify the surgical action triplets.",
-    "State tool, action and target for each instrument.",
-    "Which triplets describe this frame?",
-    "What are the tools doing to the tissue?",
-    "Describe the complete actions in this image.",
-    "Name every tool-tissue interaction.",
-)
+__all__ = [
+    "ACTION_RECOGNITION",
+    "ACTION_REMAINING",
+    "ALL_INSTRUMENTS_LOCALIZATION",
+    "ALL_INSTRUMENTS_SEGMENTATION",
+    "ALL_TISSUES_LOCALIZATION",
+    "DEPTH_ESTIMATION",
+    "DESMOKING",
+    "IMAGE_CAPTIONING",
+    "INSTRUMENT_LOCALIZATION",
+    "INSTRUMENT_RECOGNITION",
+    "INSTRUMENT_SEGMENTATION",
+    "NEXT_ACTION",
+    "NEXT_FRAME",
+    "PHASE_RECOGNITION",
+    "SAFETY_ASSESSMENT",
+    "STEP_RECOGNITION",
+    "TISSUE_AREA_LOCALIZATION",
+    "TISSUE_LOCALIZATION",
+    "TISSUE_RECOGNITION",
+    "TRIPLET_RECOGNITION",
+    "VIDEO_CAPTIONING",
+    "VIDEO_CONTINUATION",
+    "VIDEO_GENERATION",
+]

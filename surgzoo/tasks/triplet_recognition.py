@@ -31,9 +31,10 @@ class TripletRecognition(ImageTask):
     name = "triplet_recognition"
     number = 9
     answer_form = "triplets"
-    reasoning = 2
     headline = "ivt_f1"
     templates = templates.TRIPLET_RECOGNITION
+    reasoning = 2
+    leads = ("procedure", "phase")
 
     def encode(self, shot: Shot, context: Context) -> list[Conversation]:
         """One conversation, or none where triplets are not annotated.

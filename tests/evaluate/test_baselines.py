@@ -1,10 +1,12 @@
 """Trivial baselines, fitted on the training split and scored like a model."""
 
 import dataclasses
+from typing import get_args
 
 import pytest
 
 from surgzoo.evaluate import baselines
+from surgzoo.tasks.base import AnswerForm
 
 
 def test_fits():
@@ -17,6 +19,14 @@ def test_fits():
     assert name == "a"
     assert box == pytest.approx([0.1, 0.1, 0.3, 0.3])
     assert baselines.mean_box([[], []]) == []
+    criteria = [[["a", True], ["b", True]], [["a", True], ["b", False]], [["a", False]]]
+    assert baselines.majority_criteria(criteria) == [["a", True], ["b", False]]
+    answers = [{"text": "yes", "box": None}, {"text": "no", "box": [0, 0, 1, 1]}]
+    assert baselines.majority_answer([*answers, answers[0]]) == {"text": "yes", "box": None}
+
+
+def test_every_answer_form_may_have_baselines():
+    assert set(baselines.BASELINES) == set(get_args(AnswerForm))
 
 
 def test_scores(truth, data_dir):

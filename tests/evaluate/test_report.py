@@ -1,6 +1,7 @@
 """The report: one page that needs nothing beside itself, and says what the scores say."""
 
 import base64
+import dataclasses
 import html.parser
 import json
 import re
@@ -11,6 +12,7 @@ import pytest
 
 from surgzoo.evaluate.report import report
 from surgzoo.evaluate.report.curves import curves
+from surgzoo.evaluate.report.gallery import examples
 from surgzoo.evaluate.report.instruments import iou_histogram, label_scores, overlaps
 from surgzoo.evaluate.report.timeline import MISSING, UNPARSED, timelines
 from surgzoo.evaluate.report.words import clock, percent, seconds, signed, title
@@ -170,6 +172,35 @@ def test_timeline(truth, perfect):
     assert line.special == (UNPARSED, MISSING)
     assert line.confusion.counts.tolist() == [[6, 0, 0, 1], [0, 7, 0, 0], [0, 0, 4, 0]]
     assert line.confusion.shares.sum(1) == pytest.approx(1)
+
+
+def test_a_clip_shows_its_first_frame_and_makes_no_ribbon(truth, perfect):
+    """A phase question turned into one about a clip."""
+    from surgzoo.evaluate.predictions import Prediction
+    from surgzoo.tasks.base import ClipTask
+    from surgzoo.tasks.one_label import OneLabel
+
+    class Clips(OneLabel, ClipTask):
+        name = kind = "phase_recognition"
+        templates = ("?",)
+
+        def encode_video(self, footage, context):
+            return iter(())
+
+    line = next(line for line in perfect if "phase" in line["id"])
+    known = truth.conversations[line["id"]]
+    media = dataclasses.replace(known.media[0], count=4, kind="clip")
+    clips = dataclasses.replace(
+        truth,
+        conversations={known.id: dataclasses.replace(known, media=(media,))},
+        tasks={"phase_recognition": Clips()},
+    )
+    graded, _, _ = grade([Prediction(known.id, text=line["text"])], clips)
+    (card,) = examples(clips, graded, 4)
+    assert card.verdict == "right"
+    assert card.alt.startswith("First of 4 frames of video op03 at ")
+    assert card.image.startswith("data:image/jpeg;base64,")
+    assert timelines(clips, graded) == []
 
 
 def test_labels_and_overlap(truth, perfect):

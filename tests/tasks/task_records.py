@@ -5,19 +5,41 @@ import random
 from hypothesis import strategies as st
 
 from surgzoo.db import ontology
-from surgzoo.db.footage import Shot
-from surgzoo.db.schema import Box, Frame, FrameAnnotations, Instrument, Label, Triplet, Video
+from surgzoo.db.footage import Footage, Shot
+from surgzoo.db.schema import (
+    Box,
+    Criterion,
+    Frame,
+    FrameAnnotations,
+    Instrument,
+    Label,
+    Question,
+    Segment,
+    Tissue,
+    Triplet,
+    Video,
+    VideoAnnotations,
+)
 from surgzoo.tasks import tasks
 from surgzoo.tasks.base import Context, Scored
 from surgzoo.tasks.wording import Wording
 
 SOURCE = "cholect50"
-NAMES = (
-    "instrument_recognition",
-    "instrument_localization",
-    "phase_recognition",
-    "triplet_recognition",
-)
+# Every task that the generic tests run over, and the source whose label tables it is tested with.
+SOURCES = {
+    "instrument_recognition": SOURCE,
+    "instrument_localization": SOURCE,
+    "phase_recognition": SOURCE,
+    "triplet_recognition": SOURCE,
+    "tissue_recognition": "synthsurg",
+    "tissue_localization": "synthsurg",
+    "step_recognition": "synthsurg",
+    "action_recognition": "synthsurg",
+    "safety_assessment": "synthsurg",
+    "visual_question_answering": "synthsurg",
+}
+NAMES = tuple(SOURCES)
+CLIP = 3  # stored frames of an action
 
 
 def task(name):
@@ -45,19 +67,44 @@ def instrument(concept, box=None):
     return Instrument(label("instrument", concept), None if box is None else Box(*box))
 
 
+def tissue(concept, box=None):
+    return Tissue(label("tissue", concept), None if box is None else Box(*box))
+
+
 def triplet(i, v, t):
     return Triplet(label("instrument", i), label("verb", v), label("target", t))
 
 
-def encode(name, annotations, index=0, video="VID01", source=SOURCE, **wording):
-    shot = Shot(frame(index, video), annotations)
-    return task(name).encode(shot, context(video, source, **wording))
+def footage(annotations, index=0, video="VID01", source=SOURCE):
+    """Frames 0 .. index + CLIP - 1 at 1 fps; the last CLIP ones are annotated.
+
+    Their actions become segments over the annotated frames.
+    """
+    shots = [Shot(frame(i, video), FrameAnnotations()) for i in range(index)]
+    shots += [Shot(frame(index + i, video), annotations) for i in range(CLIP)]
+    segments = tuple(
+        Segment("action", action, float(index), float(index + CLIP))
+        for action in annotations.actions or ()
+    )
+    return Footage(context(video, source).video, shots, VideoAnnotations(segments))
+
+
+def encode(name, annotations, index=0, video="VID01", source=None, **wording):
+    """The conversations of one annotated frame; of a clip that begins with it for a clip task."""
+    source = source or SOURCES.get(name, SOURCE)
+    where = context(video, source, **wording)
+    if task(name).level == "clip":
+        return list(task(name).encode_video(footage(annotations, index, video, source), where))
+    return task(name).encode(Shot(frame(index, video), annotations), where)
 
 
 def random_annotations(rng: random.Random):
     def box():
         x, y = rng.uniform(0, 0.7), rng.uniform(0, 0.7)
         return x, y, x + rng.uniform(0.05, 0.3), y + rng.uniform(0.05, 0.3)
+
+    def some(kind):
+        return rng.choice(concepts(kind, "synthsurg"))
 
     return FrameAnnotations(
         phase=label("phase", rng.choice(concepts("phase"))),
@@ -66,6 +113,17 @@ def random_annotations(rng: random.Random):
         ),
         triplets=tuple(
             triplet(*rng.choice(ontology.triplets(SOURCE))) for _ in range(rng.randint(0, 3))
+        ),
+        step=label("step", some("step")),
+        actions=(label("action", some("action")),),
+        tissues=tuple(tissue(some("tissue"), box()) for _ in range(rng.randint(0, 4))),
+        criteria=tuple(
+            Criterion(label("criterion", concept), rng.choice((0.0, 1 / 3, 2 / 3, 1.0)))
+            for concept in concepts("criterion", "synthsurg")
+        ),
+        questions=(
+            Question("How many tools are there?", str(rng.randint(0, 5))),
+            Question("What does the hook do?", rng.choice(("Idle", "Cutting")), Box(*box())),
         ),
     )
 
@@ -91,6 +149,9 @@ boxes = st.tuples(units, units).map(
 instruments = st.lists(
     st.builds(instrument, st.sampled_from(concepts("instrument")), boxes), max_size=6
 ).map(tuple)
+tissues = st.lists(
+    st.builds(tissue, st.sampled_from(concepts("tissue", "synthsurg")), boxes), max_size=6
+).map(tuple)
 triplets = st.lists(
     st.one_of(
         st.sampled_from(ontology.triplets(SOURCE)),
@@ -102,6 +163,7 @@ triplets = st.lists(
 # Texts made of the pieces that models write, and of anything at all.
 PIECES = """
 hook grasper dissect gallbladder none no not the phase is preparation null verb target and
+criterion C1 C2 1. yes No met: all liver cystic plate adhesiolysis clipping
 , ; . : ( ) [ ] { } " 0 1 999 1001 0.5 -3 1e9 É İ ﬁ 图
 <think> </think> <answer> </answer> <|box_start|> label bbox_2d
 """

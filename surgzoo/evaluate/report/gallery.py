@@ -55,13 +55,15 @@ class Example:
     image: str  # data URI
     width: int  # of the drawing, in units as `Drawn`
     height: int
+    frames: int  # that the question shows; the picture is the first
     true_boxes: list[Drawn]
     said_boxes: list[Drawn]
 
     @property
     def alt(self) -> str:
         """The picture in words."""
-        text = f"Frame of video {self.video} at {self.time}."
+        what = "Frame" if self.frames == 1 else f"First of {self.frames} frames"
+        text = f"{what} of video {self.video} at {self.time}."
         for name, boxes in (("True", self.true_boxes), ("Predicted", self.said_boxes)):
             if boxes:
                 text += f" {name} boxes: {', '.join(box.label for box in boxes)}."
@@ -150,6 +152,7 @@ def _card(truth: Truth, item: Graded, word: Verdict, quality: float) -> Example:
         image="data:image/jpeg;base64," + base64.b64encode(data).decode(),
         width=WIDTH,
         height=height,
+        frames=media.count,
         true_boxes=_drawn(conversation.answer, height) if boxes else [],
         said_boxes=_drawn(item.answer or [], height) if boxes else [],
     )

@@ -1,4 +1,4 @@
-"""Tasks whose answer is one label a frame (phases): ribbons over time and confusion matrices."""
+"""Tasks whose answer is one label a frame (phases, steps): ribbons and confusion matrices."""
 
 from __future__ import annotations
 
@@ -88,11 +88,14 @@ class Timeline:
 
 
 def timelines(truth: Truth, graded: Mapping[str, Graded]) -> list[Timeline]:
-    """One timeline for each procedure of each task with the answer form "label"."""
+    """One timeline for each procedure of each image task with the answer form "label".
+
+    Clips overlap and differ in length, so that they make no ribbon.
+    """
     kinds: dict[tuple, dict[str, list[str]]] = {}
     for id, conversation in truth.conversations.items():
         task = truth.tasks.get(conversation.task)
-        if task is not None and task.answer_form == "label":
+        if task is not None and task.answer_form == "label" and task.level == "image":
             videos = kinds.setdefault((conversation.task, truth.video(id).procedure), {})
             videos.setdefault(place(id), []).append(id)
     return [_timeline(*kind, videos, truth, graded) for kind, videos in kinds.items()]

@@ -1,0 +1,134 @@
+"""Safety assessment: which criteria of a safe view the frame meets, in the source's order.
+
+"Criterion 1: Yes. Criterion 2: No. Criterion 3: Yes."
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from surgzoo.db import ontology
+from surgzoo.db.footage import Shot
+from surgzoo.db.schema import Conversation
+from surgzoo.metrics import classification
+from surgzoo.tasks import reading, reading_criteria, templates
+from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored
+
+# What a set of criteria is called in a question. The guideline of SurgΣ-DB has these two.
+VIEWS = {
+    "critical view of safety": ("two_structures", "hepatocystic_triangle", "cystic_plate"),
+    "safe window of seminal vesicle dissection": (
+        "vas_and_vesicles_identified",
+        "boundaries_delineated",
+        "denonvilliers_layer_tensed",
+    ),
+}
+
+
+class SafetyAssessment(ImageTask):
+    """Task 11 of the annotation guideline (surgsigma.github.io): the critical view of safety in
+    cholecystectomy, the safe window in prostatectomy. A criterion with a vote of at least 0.5 is
+    met (Endoscapes2023, arXiv 2312.12429)."""
+
+    name = "safety_assessment"
+    number = 11
+    answer_form = "criteria"
+    headline = "criterion_accuracy"
+    templates = templates.SAFETY_ASSESSMENT
+    reasoning = 3
+    leads = ("procedure", "instruments")
+
+    def encode(self, shot: Shot, context: Context) -> list[Conversation]:
+        """One conversation, or none where no criterion is annotated.
+
+        Options are the annotated criteria. Raises ValueError for criteria of no known view.
+        """
+        if not shot.annotations.criteria:
+            return []
+        scores = {item.label.concept: item.met for item in shot.annotations.criteria}
+        concepts = reading.in_order(scores, ontology.ids(context.source, "criterion"))
+        answer = [[ontology.name("criterion", concept), scores[concept]] for concept in concepts]
+        names = tuple(name for name, _ in answer)
+        numbered = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
+        return [
+            self.conversation(
+                shot, context, answer, options=names, view=_view(concepts), criteria=numbered
+            )
+        ]
+
+    def render(self, answer: Sequence[Sequence]) -> str:
+        """ "Criterion 1: Yes. Criterion 2: No." Raises TypeError where yes or no is no bool."""
+        said = []
+        for number, (name, met) in enumerate(answer, 1):
+            if not isinstance(met, bool):
+                raise TypeError(f"criterion '{name}' is met or not, a bool, not {met!r}")
+            said.append(f"Criterion {number}: {'Yes' if met else 'No'}.")
+        return " ".join(said)
+
+    def parse(self, text: str, conversation: Conversation) -> Parsed:
+        """Yes or no of every criterion; see `reading_criteria`. One left out is an error."""
+        text, error = reading.spoken(text, conversation.choices)
+        if error:
+            return Parsed(None, error)
+        names = conversation.options
+        met, error = reading_criteria.find(text, names)
+        if met is None:
+            return Parsed(None, error)
+        return Parsed([list(pair) for pair in zip(names, met, strict=True)])
+
+    def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
+        """Fractions in [0, 1]; an unparsed answer is wrong about every criterion.
+
+        criterion_accuracy  mean over criteria of their accuracy over frames (SurgVLM-Bench's "mean
+                            criterion accuracy")
+        balanced_accuracy   mean over criteria of the mean recall of met and of not met; a side that
+                            never occurs is left out
+        exact_match         share of frames with every criterion right
+        parsed              share of answers that could be read
+        accuracy/NAME       accuracy of one criterion
+        The field's mAP needs scores, which a text has not.
+        """
+        if not scored:
+            raise ValueError("no scored answers")
+        truth: dict[str, list[bool]] = {}
+        said: dict[str, list[bool | None]] = {}
+        exact = []
+        for conversation, answer in scored:
+            given = {} if answer is None else dict(map(tuple, answer))
+            for name, met in conversation.answer:
+                truth.setdefault(name, []).append(met)
+                said.setdefault(name, []).append(given.get(name))
+            exact.append(_right(conversation.answer, given) == 1.0)
+        matrices = {
+            name: classification.confusion(truth[name], said[name], (False, True)) for name in truth
+        }
+        accuracies = {name: classification.accuracy(matrix) for name, matrix in matrices.items()}
+        return {
+            "criterion_accuracy": classification.nanmean(list(accuracies.values())),
+            "balanced_accuracy": classification.nanmean(
+                [classification.macro(matrix).recall for matrix in matrices.values()]
+            ),
+            "exact_match": sum(exact) / len(exact),
+            "parsed": sum(item.answer is not None for item in scored) / len(scored),
+            **{f"accuracy/{name}": value for name, value in accuracies.items()},
+        }
+
+    def reward(self, conversation: Conversation, text: str) -> float:
+        """Share of the criteria that are right."""
+        answer = self.parse(text, conversation).answer
+        return _right(conversation.answer, {} if answer is None else dict(map(tuple, answer)))
+
+
+def _right(truth: Sequence[Sequence], given: dict[str, bool]) -> float:
+    return sum(given.get(name) == met for name, met in truth) / len(truth)
+
+
+def _view(concepts: Iterable[str]) -> str:
+    concepts = set(concepts)
+    for name, members in VIEWS.items():
+        if concepts <= set(members):
+            return name
+    raise ValueError(
+        f"the criteria {', '.join(sorted(concepts))} belong to no view that "
+        f"surgzoo/tasks/safety_assessment.py names; add it to VIEWS"
+    )
