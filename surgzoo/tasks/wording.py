@@ -33,8 +33,8 @@ class Wording:
 
     Attributes:
       seed: draws phrasings, protocols and the order of choices.
-      phrasings: only the first so many of a task's phrasings; None = all. A small model learns
-        faster from few.
+      phrasings: only the first so many of a task's phrasings (`grammar.first`); None = all. A small
+        model learns faster from few.
       thinking: also compose the reasoning trace.
     """
 

@@ -102,7 +102,7 @@ def test_what_is_finished_is_left_alone(data_dir, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in (data_dir / DATABASE).rglob("*.json")}
     monkeypatch.setattr(spool, "write", lambda *_: pytest.fail("the sources were read again"))
     stores = build(plan, workers=1)
-    assert len(stores["phase_recognition"]) == 329
+    assert len(stores["phase_recognition"]) == 334
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
@@ -175,13 +175,13 @@ def test_a_failed_overwrite_keeps_what_was_there(data_dir, monkeypatch):
     monkeypatch.setattr(SurgSigmaDB, "_write_beside", lambda self: (_ for _ in ()).throw(full))
     with pytest.raises(OSError, match="No space left"):
         build(plan, workers=1, overwrite=True)
-    assert len(ConversationStore.open(data_dir, TASKS[0])) == 329
+    assert len(ConversationStore.open(data_dir, TASKS[0])) == 334
 
 
 def test_the_other_tasks_of_a_build_do_not_matter(built):
     """One task of a build of two, asked for alone, is finished."""
     alone = plan_lib.make(built, [SOURCE], TASKS[1:])
-    assert len(build(alone, workers=1)[TASKS[1]]) == 920
+    assert len(build(alone, workers=1)[TASKS[1]]) == 927
 
 
 def test_a_scheme_or_a_mapping_decides_the_splits(data_dir):
@@ -237,13 +237,13 @@ def extra_tasks(monkeypatch):
 
 def test_what_a_gate_holds_back_is_written_with_its_reason(extra_tasks, data_dir):
     strict = plan_lib.make(data_dir, [SOURCE], ["broken"])
-    with pytest.raises(QualityError, match=r"of 329 conversations(.|\n)*empty_answer: synthsurg"):
+    with pytest.raises(QualityError, match=r"of 334 conversations(.|\n)*empty_answer: synthsurg"):
         build(strict, workers=1)
     assert not (data_dir / DATABASE / "broken" / "1.0.0").exists()
     limits = dataclasses.replace(plan_lib.LIMITS, quarantined=0.2)
     store = build(plan_lib.make(data_dir, [SOURCE], ["broken"], limits=limits), workers=1)["broken"]
     lines = (store.path / "quarantine.jsonl").read_text().splitlines()
-    assert len(store) + len(lines) == 329
+    assert len(store) + len(lines) == 334
     assert store.meta["quarantined"] == {"empty_answer": len(lines)}
     held = json.loads(lines[0])
     assert set(held) == {"id", "task", "gate", "reason"} and held["gate"] == "empty_answer"
@@ -253,7 +253,7 @@ def test_what_a_gate_holds_back_is_written_with_its_reason(extra_tasks, data_dir
 def test_a_task_without_labels_is_told_and_not_looked_for_again(extra_tasks, data_dir, monkeypatch):
     plan = plan_lib.make(data_dir, [SOURCE], ["silent", TASKS[0]])
     stores = build(plan, workers=1)
-    assert stores["silent"] is None and len(stores[TASKS[0]]) == 329
+    assert stores["silent"] is None and len(stores[TASKS[0]]) == 334
     assert not (data_dir / DATABASE / "silent" / "1.0.0").exists()
     read = []
     footage = Store.footage
@@ -283,5 +283,6 @@ def test_mistakes_get_a_way_out(data_dir):
 def test_prepared_again_is_encoded_again(small_data, tmp_path):
     shutil.copytree(small_data / "synthsurg", tmp_path / "synthsurg")
     first = plan_lib.make(tmp_path, [SOURCE], TASKS)
-    os.utime(tmp_path / "synthsurg" / "small" / "1.0.0" / "dataset_info.json", (1, 1))
+    (info,) = (tmp_path / "synthsurg" / "small").glob("*/dataset_info.json")
+    os.utime(info, (1, 1))
     assert plan_lib.make(tmp_path, [SOURCE], TASKS).fingerprint != first.fingerprint

@@ -71,6 +71,7 @@ FEWER_CONCEPTS = {  # natives that are one concept; elsewhere a class stays a cl
     ("cadis", "instrument"): 24, ("cadis", "part"): 1,
     ("cadis_task3", "instrument"): 15, ("cadis_task3", "part"): 1,
     ("cholect50", "phase"): 7, ("cholect45", "phase"): 7,
+    ("surgsigma_v01", "phase"): 7,
     ("endovis2018", "instrument"): 6, ("endovis2018", "tissue"): 4,
     ("jigsaws", "action"): 12,
     ("lapgyn4", "action"): 8, ("lapgyn4", "tissue"): 6,

@@ -25,7 +25,7 @@ def planted(labels, identity, rng, level=3):
 def test_random_records_of_every_source():
     rng = random.Random(0)
     tried, caught, missed = collections.Counter(), collections.Counter(), []
-    for index in range(36):
+    for index in range(60):
         # Every source a few times, those that label everything more often.
         for source in SOURCES if index < 3 else RICH:
             for count in (1, 4):

@@ -203,6 +203,19 @@ def test_a_clip_shows_its_first_frame_and_makes_no_ribbon(truth, perfect):
     assert timelines(clips, graded) == []
 
 
+def test_a_question_without_picture_shows_the_frame_that_it_is_about(truth, perfect):
+    from surgzoo.evaluate.predictions import Prediction
+
+    line = next(line for line in perfect if "op03/000004/phase" in line["id"])
+    known = truth.conversations[line["id"]]
+    words = dataclasses.replace(
+        truth, conversations={known.id: dataclasses.replace(known, media=())}
+    )
+    item = [Prediction(known.id, text=line["text"])]
+    (card,), (same,) = (examples(t, grade(item, t)[0], 4) for t in (words, truth))
+    assert card.image == same.image
+
+
 def test_labels_and_overlap(truth, perfect):
     from surgzoo.evaluate.predictions import Prediction
 

@@ -1,9 +1,20 @@
 """Traces in conversations: composed where asked for, up to the task's level, true."""
 
+import dataclasses
 import random
 
 import pytest
-from task_records import NAMES, SOURCE, context, encode, frame, random_annotations, task
+from task_records import (
+    NAMES,
+    SOURCE,
+    SOURCES,
+    context,
+    encode,
+    footage,
+    frame,
+    random_annotations,
+    task,
+)
 
 from surgzoo.data.pipeline import messages
 from surgzoo.db.footage import Footage, Shot
@@ -13,23 +24,50 @@ from surgzoo.db.schema import Media
 LEVELS = {
     "instrument_recognition": 1,
     "instrument_localization": 1,
+    "tissue_recognition": 1,
+    "tissue_localization": 1,
     "triplet_recognition": 2,
+    "action_recognition": 2,
     "phase_recognition": 3,
+    "step_recognition": 3,
+    "safety_assessment": 3,
+    "visual_question_answering": 0,
 }
+
+
+def annotated(rng, name):
+    """Random annotations of the kinds that the task's source has: its labels are checked against
+    its own tables."""
+    annotations = random_annotations(rng)
+    if SOURCES.get(name, SOURCE) == SOURCE:
+        return dataclasses.replace(
+            annotations, step=None, actions=None, tissues=None, criteria=None, questions=None
+        )
+    return dataclasses.replace(annotations, triplets=None)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_task_climbs_to_its_level(name):
     rng = random.Random(0)
+    traces = 0
     for index in range(30):
-        annotations = random_annotations(rng)
-        shot = Shot(frame(index), annotations)
+        annotations = annotated(rng, name)
+        where = context(source=SOURCES.get(name, SOURCE)).video
         for c in encode(name, annotations, index, thinking=True):
+            if not LEVELS[name] or c.thinking is None:
+                assert not LEVELS[name] and c.thinking is None
+                continue
+            seen = Shot(frame(index), annotations)
+            if c.media[0].kind == "clip":
+                film = footage(annotations, index, source=where.source)
+                seen = Labels.of_clip(film, c.media[0].first, c.media[0].count)
             assert c.thinking.startswith(f"This is a Level {LEVELS[name]} task. ")
-            assert verify(c.thinking, shot, context().video) == []
+            assert verify(c.thinking, seen, where) == []
             said = messages(c)[-1].text
             assert said == f"<think>{c.thinking}</think><answer>{c.target}</answer>"
             assert task(name).parse(said, c).error is None
+            traces += 1
+    assert (traces > 10) == (LEVELS[name] > 0)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,7 +84,9 @@ def test_no_trace_unless_asked_for(name):
 def test_a_clip_needs_its_labels():
     """A trace from the first frame alone would say wrong things about a clip."""
     rng = random.Random(5)
-    footage = Footage(context().video, [Shot(frame(i), random_annotations(rng)) for i in range(4)])
+    footage = Footage(
+        context().video, [Shot(frame(i), annotated(rng, "phase_recognition")) for i in range(4)]
+    )
     phase, where = task("phase_recognition"), context(thinking=True)
     clip = (Media(SOURCE, "fps1", "VID01", 0, 4, "clip"),)
     asked = {"media": clip, "options": ("preparation",)}

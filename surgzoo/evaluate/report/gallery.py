@@ -13,6 +13,8 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
+from surgzoo.data.conversations import address
+from surgzoo.db.schema import Conversation, Media
 from surgzoo.evaluate.report.words import clock
 from surgzoo.evaluate.score import Graded
 from surgzoo.evaluate.truth import Truth, place
@@ -130,7 +132,7 @@ def _hash(text: str) -> bytes:
 
 def _card(truth: Truth, item: Graded, word: Verdict, quality: float) -> Example:
     conversation = item.conversation
-    media = conversation.media[0]
+    media = _shown(conversation)
     source = f"{media.source}.{media.config}"
     image = truth.stores[source].frame(media.video, media.first).image
     data, height = thumbnail(image)
@@ -156,6 +158,14 @@ def _card(truth: Truth, item: Graded, word: Verdict, quality: float) -> Example:
         true_boxes=_drawn(conversation.answer, height) if boxes else [],
         said_boxes=_drawn(item.answer or [], height) if boxes else [],
     )
+
+
+def _shown(conversation: Conversation) -> Media:
+    """What the question shows first; for a question in words the frame that it is about."""
+    if conversation.media:
+        return conversation.media[0]
+    source, config, video, frame, _, _ = address(conversation.id)
+    return Media(source, config, video, frame)
 
 
 def thumbnail(encoded: bytes) -> tuple[bytes, int]:
