@@ -33,6 +33,11 @@ _ALL = re.compile(r"\b(?:all|both|each|every)\b")
 _NONE = re.compile(r"\bnone\b|\b(?:no|neither|zero)\b[^.;]{0,20}\b(?:criterion|criteria)\b")
 _NOT_ALL = re.compile(r"\bnot (?:all|both|each|every)\b")
 _ONLY = re.compile(r"\b(?:only|just)\b")
+# Neither yes nor no: a guess here would call a step safe.
+_HEDGED = re.compile(
+    r"\b(?:all|both|each|every)\b[^.;]{0,12}\b(?:but|except|save)\b"
+    r"|\b(?:partial|partially|partly|almost|nearly|incompletely)\b"
+)
 
 
 class _Item(NamedTuple):
@@ -49,6 +54,8 @@ def find(text: str, names: Sequence[str]) -> tuple[list[bool] | None, str | None
     spoken of would be worth a point. Never raises.
     """
     plain = _plain(text, names)
+    if hedge := _HEDGED.search(plain):
+        return None, f"is no plain yes or no ('{hedge.group()}'): {quote(text)}"
     items = _items(plain, len(names))
     verdicts = [item.verdict for item in items if item.verdict is not None]
     if not any(item.criteria for item in items):

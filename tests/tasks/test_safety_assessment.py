@@ -141,6 +141,9 @@ def test_tolerant(text, met):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
+        ("All but one criterion are met.", "is no plain yes or no ('all but')"),
+        ("All criteria except one are met", "is no plain yes or no ('all criteria except')"),
+        ("1: yes, 2: partially met, 3: no", "is no plain yes or no ('partially')"),
         ("Criterion 1: Yes.", "says nothing of criterion 2 (hepatocystic triangle): "),
         (
             "Criterion 1: Yes. Criterion 1: No. C2: no. C3: no",
