@@ -24,6 +24,7 @@ COMMANDS = {
     "ontology": "one HTML page with every label mapping and its evidence",
     "prepare": "turn a source dataset into prepared records",
     "build_db": "conversations of all tasks from prepared sources: SurgΣ-DB",
+    "derive": "make what a source lacks: smoke over clear frames, depth maps",
     "train": "train an experiment config; continues where it stopped",
     "export": "write conversations or boxes for other trainers",
     "evaluate": "ask a trained model the questions of a split -> predictions.jsonl",

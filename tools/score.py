@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
         scheme=_SCHEME.value,
         wording=Wording(protocol=_PROTOCOL.value),
     )
-    scores = score_predictions(items, truth, missing=_MISSING.value)
+    scores = score_predictions(items, truth, missing=_MISSING.value, folder=predictions.parent)
     rivals = score_baselines(truth, _DATA_DIR.value) if _BASELINES.value else {}
     out = Path(_OUT.value) if _OUT.value else predictions.with_name("scores.json")
     scores.save(out)

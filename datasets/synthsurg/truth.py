@@ -7,7 +7,7 @@ import numpy as np
 from surgzoo.datasets.synthsurg import plan
 from surgzoo.datasets.synthsurg.plan import Entry
 from surgzoo.datasets.synthsurg.render import BAG_TRACK, HANDS, Operation, Pose, View
-from surgzoo.db import ontology, schema
+from surgzoo.db import captions, ontology, schema
 
 SOURCE = "synthsurg"
 TISSUE_SLIVER = 0.0025  # share of the image below which a tissue is not listed
@@ -59,12 +59,12 @@ def video_annotations(operation: Operation) -> schema.VideoAnnotations:
         )
         for entry, span in timeline.actions
     ]
-    captions = tuple(
+    told = tuple(
         (float(span.start), float(span.end), text)
         for span in timeline.steps
         if (text := _chain(timeline, span))
     )
-    return schema.VideoAnnotations(segments=tuple(segments), captions=captions)
+    return schema.VideoAnnotations(segments=tuple(segments), captions=told)
 
 
 def box_of(mask: np.ndarray) -> schema.Box:
@@ -167,21 +167,9 @@ def _word(kind: str, native: str) -> str:
     return ontology.name(kind, label(kind, native).concept)
 
 
-_THIRD = {
-    "dissect": "dissects",
-    "pack": "packs",
-    "cut": "cuts",
-    "suture": "sutures",
-    "pull": "pulls",
-}
-
-
 def _clause(instrument: str, verb: str, target: str) -> str:
-    tool = _word("instrument", instrument)
-    if verb == "null_verb":
-        return f"the {tool} is off the tissue"
-    shown = _word("verb", verb)
-    return f"the {tool} {_THIRD.get(shown, shown + 's')} the {_word('target', target)}"
+    shown = "" if verb == "null_verb" else _word("verb", verb)
+    return captions.clause(_word("instrument", instrument), shown, _word("target", target))
 
 
 def _caption(operation, phase, step, view, instruments, triplets, blood: bool) -> str:
@@ -191,8 +179,7 @@ def _caption(operation, phase, step, view, instruments, triplets, blood: bool) -
     ]
     clauses = [_clause(t.instrument.native, t.verb.native, t.target.native) for t in triplets]
     if clauses:
-        text = " while ".join(clauses)
-        words.append(f"{text[0].upper()}{text[1:]}.")
+        words.append(captions.sentence(" while ".join(clauses)))
     elif not instruments:
         words.append("No instrument is in view.")
     if any(item.mask == HANDS["bag"] for item in instruments):
@@ -215,9 +202,7 @@ def _chain(timeline: plan.Timeline, span: plan.Span) -> str:
                 clauses.append(clause)
     if not clauses:
         return ""
-    held = [e for e in timeline.assistant if e.touch < span.end and e.leave > span.start]
-    text = ", then ".join(clauses)
-    if held:
-        act = held[0].act
-        text = f"{_clause(act.instrument, act.verb, act.target)} while {text}"
-    return f"{text[0].upper()}{text[1:]}."
+    held = [e.act for e in timeline.assistant if e.touch < span.end and e.leave > span.start]
+    return captions.chain(
+        clauses, [_clause(act.instrument, act.verb, act.target) for act in held[:1]]
+    )

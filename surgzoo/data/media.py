@@ -6,11 +6,14 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import simplejpeg
 
 from surgzoo.db.schema import Media
 from surgzoo.db.store import DEFAULT_CONFIG, Store
+
+PICTURES = ("image", "clip")  # kinds that are the frames themselves; any other is a stored map
 
 
 class MediaError(ValueError):
@@ -35,9 +38,10 @@ class Stores:
 
 
 class MediaReader:
-    """Decodes the media of a conversation.
+    """Decodes media.
 
-    An image is (H, W, 3) uint8 RGB, a clip (T, H, W, 3).
+    An image is (H, W, 3) uint8 RGB, a clip (T, H, W, 3). A map is as it is stored: (H, W) uint8 or
+    uint16, or RGB for `clean` and `smoke`; several of them have the frames in front.
     """
 
     def __init__(self, stores: Callable[[str, str], Store]):
@@ -45,19 +49,21 @@ class MediaReader:
 
     def __call__(self, media: Sequence[Media]) -> tuple[list[np.ndarray], list[float]]:
         """Pixels and frame rates (Hz, of clips; an image has the stored rate too)."""
-        visuals, fps = [], []
-        for item in media:
-            store = self._stores(item.source, item.config)
-            frames = [
-                decode_jpeg(
-                    store.frame(item.video, item.first + k).image,
-                    f"{item.source}/{item.video}/{item.first + k}",
-                )
-                for k in range(item.count)
-            ]
-            visuals.append(frames[0] if item.kind == "image" else np.stack(frames))
-            fps.append(store.video(item.video).video.fps)
-        return visuals, fps
+        rates = [self._stores(m.source, m.config).video(m.video).video.fps for m in media]
+        return [self.read(item) for item in media], rates
+
+    def read(self, media: Media) -> np.ndarray:
+        """The pixels of one pointer. Raises MediaError that names the record."""
+        store = self._stores(media.source, media.config)
+        frames = []
+        for index in range(media.first, media.first + media.count):
+            where = f"{media.source}/{media.video}/{index}"
+            if media.kind in PICTURES:
+                frames.append(decode_jpeg(store.frame(media.video, index).image, where))
+            else:
+                frames.append(decode_map(store.map(media.video, index, media.kind), where))
+        single = media.kind != "clip" and media.count == 1
+        return frames[0] if single else np.stack(frames)
 
 
 def decode_jpeg(data: bytes, where: str) -> np.ndarray:
@@ -69,3 +75,15 @@ def decode_jpeg(data: bytes, where: str) -> np.ndarray:
             f"the stored image {where} cannot be decoded ({error}); prepare its source again with "
             f"--overwrite"
         ) from error
+
+
+def decode_map(data: bytes, where: str) -> np.ndarray:
+    """An encoded map at its own depth: (H, W) uint8 or uint16, or RGB of three channels."""
+    if data[:2] == b"\xff\xd8":
+        return decode_jpeg(data, where)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if image is None:
+        raise MediaError(
+            f"a stored map of {where} cannot be decoded; prepare its source again with --overwrite"
+        )
+    return image if image.ndim == 2 else cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2RGB)

@@ -7,11 +7,13 @@ the builder's code nor TensorFlow.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from surgzoo.db import records, schema
+from surgzoo.db.derive import maps
 from surgzoo.db.footage import Footage, Shot
 
 DEFAULT_CONFIG = "fps1"
@@ -66,6 +68,11 @@ class Store:
             split=records.SPLIT, decoders={"image": tfds.decode.SkipDecoding()}
         )
 
+    @functools.cached_property
+    def _derived(self) -> dict[str, maps.DerivedMaps]:
+        """Maps that were derived for this source (`db/derive/maps.py`), by name."""
+        return {found.manifest.what: found for found in maps.find(self.path)}
+
     def __getstate__(self):
         """Workers open their own reader."""
         return {k: v for k, v in self.__dict__.items() if k != "_reader"}
@@ -107,6 +114,18 @@ class Store:
         for index in range(stored.first, stored.first + stored.count):
             yield self[index]
 
+    def map(self, video_id: str, index: int, name: str) -> bytes:
+        """The encoded map `name` of a frame, its own or a derived one.
+
+        Raises KeyError where the frame has none.
+        """
+        found = self.frame(video_id, index).dense.get(name)
+        if found is None and name in self._derived:
+            found = self._derived[name].read(video_id, index)
+        if found is None:
+            raise KeyError(f"{self.source}/{video_id}: frame {index} has no map '{name}'")
+        return found
+
     def footage(
         self,
         stored: records.StoredVideo,
@@ -116,12 +135,21 @@ class Store:
 
         `look` sees every whole record as it is read.
         """
+        derived = {name: found.has(stored.video.id) for name, found in self._derived.items()}
         shots = []
         for record in self.records(stored):
             look(record)
-            shots.append(Shot(record.frame, record.annotations, frozenset(record.dense)))
+            shots.append(self._shot(record, derived))
+        return Footage(
+            stored.video, shots, stored.annotations, functools.partial(self.map, stored.video.id)
+        )
 
-        def dense(index: int, name: str) -> bytes:
-            return self.frame(stored.video.id, index).dense[name]
-
-        return Footage(stored.video, shots, stored.annotations, dense)
+    def _shot(self, record: records.FrameRecord, derived: dict[str, frozenset[int]]) -> Shot:
+        """A frame with its own maps and, where it lacks them, the derived ones."""
+        own = frozenset(record.dense)
+        more = [n for n, frames in derived.items() if n not in own and record.frame.index in frames]
+        annotations = record.annotations
+        if more:
+            how = {name: self._derived[name].manifest.how for name in more}
+            annotations = dataclasses.replace(annotations, derived={**annotations.derived, **how})
+        return Shot(record.frame, annotations, own.union(more))

@@ -18,17 +18,18 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from surgzoo.db.schema import Conversation
+from surgzoo.db.schema import Conversation, to_jsonable
 from surgzoo.evaluate.predictions import Prediction
 from surgzoo.evaluate.score import Scores, score_predictions
 from surgzoo.evaluate.truth import Truth, load_truth
 from surgzoo.tasks.base import AnswerForm
 
-Fit = Callable[[Sequence[Any]], Any]  # training answers of one kind of question -> the answer
+# Training answers of one kind of question -> the answer; None for the rule that needs none.
+Fit = Callable[[Sequence[Any]], Any] | None
 
 
 class Baseline(NamedTuple):
-    """A named rule, and what it says in words."""
+    """A named rule, and what it does in words."""
 
     name: str
     about: str
@@ -98,6 +99,22 @@ def majority_answer(answers: Sequence[dict]) -> dict:
     return {"text": majority([answer["text"] for answer in answers]), "box": None}
 
 
+@baseline("seconds", "median", "the median duration of this action in the training split")
+def median(answers: Sequence[float]) -> float:
+    return float(np.median(answers))
+
+
+@baseline("text", "frequent caption", "the most frequent caption of the training split")
+def frequent_caption(answers: Sequence[str]) -> str:
+    return collections.Counter(answers).most_common(1)[0][0]
+
+
+# Pixels are not learned from the training split: the input is the answer. It is the field's own
+# lower bound for desmoking and future frames; as a mask or a depth it says "bright is near/white".
+INPUT = "input"
+BASELINES["pixels"].append(Baseline(INPUT, "the input image itself, where there is one", None))
+
+
 def baseline_predictions(training: Truth, truth: Truth) -> dict[str, dict[str, list[Prediction]]]:
     """{task: {baseline: predictions for the conversations of `truth`}}.
 
@@ -109,12 +126,15 @@ def baseline_predictions(training: Truth, truth: Truth) -> dict[str, dict[str, l
     out: dict[str, dict[str, list[Prediction]]] = {}
     for name, task in truth.tasks.items():
         asked = {c.id: _kind(truth, c) for c in truth.conversations.values() if c.task == name}
-        lacking = set(asked.values()) - set(answers)
+        lacking = set() if task.answer_form == "pixels" else set(asked.values()) - set(answers)
         if lacking:
             where = ", ".join(sorted({f"{kind[0]} ({kind[1]})" for kind in lacking}))
             message = f"no baseline for some questions of {name}, {where}: none like it to train on"
             warnings.warn(message, stacklevel=2)
         out[name] = {}
+        if task.answer_form == "pixels":
+            out[name][INPUT] = _inputs(truth, name)
+            continue
         for rule in BASELINES[task.answer_form]:
             said = {kind: rule.fit(answers[kind]) for kind in set(asked.values()) - lacking}
             texts = {kind: task.render(answer) for kind, answer in said.items()}
@@ -124,6 +144,15 @@ def baseline_predictions(training: Truth, truth: Truth) -> dict[str, dict[str, l
                 if kind in texts
             ]
     return out
+
+
+def _inputs(truth: Truth, task: str) -> list[Prediction]:
+    """The last image of each question as its answer; none for a question without an image."""
+    return [
+        Prediction(item.id, f"baseline/{INPUT}", None, {"media": to_jsonable(item.media[-1])})
+        for item in truth.conversations.values()
+        if item.task == task and item.media
+    ]
 
 
 def score_baselines(

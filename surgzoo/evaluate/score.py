@@ -15,14 +15,16 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from surgzoo.db import schema
+from surgzoo.evaluate.pixels import Judge
 from surgzoo.evaluate.predictions import Prediction, PredictionsError, read_predictions
 from surgzoo.evaluate.truth import Truth, load_truth, named, place, uncollected
 from surgzoo.tasks.base import Parsed, Scored, Task
+from surgzoo.tasks.pixels import PixelTask
 from surgzoo.tasks.wording import Wording
 
 Group = Literal["all", "source", "procedure", "video"]
@@ -38,7 +40,7 @@ class Graded:
 
     conversation: schema.Conversation
     prediction: Prediction
-    answer: Any | None  # None = unparsed
+    answer: Any | None  # None = unparsed; of a pixel task the numbers of its comparison
     error: str | None  # why it is unparsed
 
 
@@ -152,7 +154,8 @@ def score(
         tasks=tasks,
         wording=wording,
     )
-    return score_predictions(items, truth, missing=missing, unknown=unknown)
+    folder = Path(predictions).parent
+    return score_predictions(items, truth, missing=missing, unknown=unknown, folder=folder)
 
 
 @uncollected()
@@ -189,10 +192,22 @@ def score_predictions(
     *,
     missing: Policy = "report",
     unknown: Literal["error", "report"] = "error",
+    folder: str | Path | None = None,
 ) -> Scores:
-    """As `score`, for predictions and truth that are already in memory."""
-    predictions = list(predictions)
-    graded, strangers, outside = grade(predictions, truth)
+    """As `score`, for predictions and truth that are already in memory; `folder` as in `grade`."""
+    return score_graded(grade(predictions, truth, folder), truth, missing=missing, unknown=unknown)
+
+
+@uncollected()
+def score_graded(
+    grading: Grading,
+    truth: Truth,
+    *,
+    missing: Policy = "report",
+    unknown: Literal["error", "report"] = "error",
+) -> Scores:
+    """As `score`, for answers that `grade` has read."""
+    graded, strangers, outside = grading
     if strangers and unknown == "error":
         raise PredictionsError(
             f"{len(strangers)} predictions name no conversation of the prepared data, the first "
@@ -201,8 +216,8 @@ def score_predictions(
         )
     if not graded:
         raise PredictionsError(
-            f"none of the {len(predictions)} predictions is on a video of split '{truth.split}' "
-            f"({truth.scheme}); {outside} are on videos of other splits"
+            f"none of the {len(strangers) + outside} predictions is on a video of split "
+            f"'{truth.split}' ({truth.scheme}); {outside} are on videos of other splits"
         )
     rows = []
     for task in truth.tasks:
@@ -211,23 +226,39 @@ def score_predictions(
     return Scores(models, truth.split, truth.scheme, missing, rows, strangers, outside)
 
 
+class Grading(NamedTuple):
+    """What `grade` read: id -> graded, ids of no conversation, number outside the split."""
+
+    graded: dict[str, Graded]
+    strangers: list[str]
+    outside: int
+
+
 def grade(
-    predictions: Iterable[Prediction], truth: Truth
-) -> tuple[dict[str, Graded], list[str], int]:
-    """Parses every answer: (id -> graded, ids of no conversation, number outside the split)."""
+    predictions: Iterable[Prediction], truth: Truth, folder: str | Path | None = None
+) -> Grading:
+    """Parses every answer; one in pixels is loaded, compared and kept as the numbers of that.
+
+    `folder` is where the predictions file lies, which paths of images and videos are relative to.
+    """
     graded: dict[str, Graded] = {}
     strangers: list[str] = []
     outside = 0
+    judge = Judge(truth.stores, folder)
     for prediction in predictions:
         conversation = truth.conversations.get(prediction.id)
         if conversation is not None:
-            parsed = read_answer(prediction, conversation, truth.tasks[conversation.task])
+            task = truth.tasks[conversation.task]
+            if isinstance(task, PixelTask):
+                parsed = judge.grade(task, conversation, prediction)
+            else:
+                parsed = read_answer(prediction, conversation, task)
             graded[prediction.id] = Graded(conversation, prediction, *parsed)
         elif place(prediction.id) in truth.others:
             outside += 1
         else:
             strangers.append(prediction.id)
-    return graded, strangers, outside
+    return Grading(graded, strangers, outside)
 
 
 def read_answer(prediction: Prediction, conversation: schema.Conversation, task: Task) -> Parsed:
@@ -268,7 +299,9 @@ def _task_rows(truth: Truth, task: str, graded: dict[str, Graded], missing: Poli
             rows.append(_row(truth, task, key, members[key], graded, missing))
     if rows:
         videos = [row for row in rows if row.group == "video"]
-        rows[0] = dataclasses.replace(rows[0], interval=_interval(rows[0].value, videos))
+        scale = truth.tasks[task].scales.get(rows[0].headline)
+        interval = _interval(rows[0].value, videos, 1.0 if scale is None else math.inf)
+        rows[0] = dataclasses.replace(rows[0], interval=interval)
     return rows
 
 
@@ -315,8 +348,10 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _interval(value: float | None, videos: Sequence[Row]) -> tuple[float, float] | None:
-    """95 % interval of a headline metric: percentile bootstrap over videos, clipped to [0, 1].
+def _interval(
+    value: float | None, videos: Sequence[Row], top: float = 1.0
+) -> tuple[float, float] | None:
+    """95 % interval of a headline metric: percentile bootstrap over videos, clipped to [0, top].
 
     Frames of one operation are alike, so whole videos are drawn again. What is resampled is the
     mean of the videos' own values, weighted by their answers; its deviations are then laid around
@@ -331,5 +366,5 @@ def _interval(value: float | None, videos: Sequence[Row]) -> tuple[float, float]
     draws = np.random.default_rng(0).integers(len(videos), size=(RESAMPLES, len(videos)))
     means = (values * weights)[draws].sum(1) / np.maximum(weights[draws].sum(1), 1)
     deviations = np.quantile(means, (0.025, 0.975)) - np.average(values, weights=weights)
-    low, high = np.clip(value + deviations, 0.0, 1.0)
+    low, high = np.clip(value + deviations, 0.0, top)
     return float(low), float(high)

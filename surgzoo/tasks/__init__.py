@@ -14,6 +14,16 @@ for _name, _class, _summary in (
     ("action_recognition", "ActionRecognition", "Which surgical action the clip shows"),
     ("triplet_recognition", "TripletRecognition", "Which instrument does what to which tissue"),
     ("safety_assessment", "SafetyAssessment", "Which criteria of a safe view are met"),
+    # Planning, captions and pixels.
+    ("action_remaining", "ActionRemaining", "How many seconds the running action goes on"),
+    ("next_action", "NextAction", "Which action follows the clip"),
+    ("image_captioning", "ImageCaptioning", "What the frame shows, in a few sentences"),
+    ("video_captioning", "VideoCaptioning", "What is done in the clip, in order"),
+    ("instrument_segmentation", "InstrumentSegmentation", "Mask of one or of all instruments"),
+    ("depth_estimation", "DepthEstimation", "Relative depth of each pixel"),
+    ("desmoking", "Desmoking", "The frame without its smoke"),
+    ("next_frame", "NextFrame", "The frame 1 to 10 seconds later"),
+    ("video_generation", "VideoGeneration", "The clip that a caption describes"),
 ):
     tasks.register(
         _name,

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from surgzoo.db import schema
@@ -74,6 +74,8 @@ class Task(abc.ABC):
     templates: ClassVar[tuple[str, ...]]  # phrasings of the question, the shortest first
     reasoning: ClassVar[Literal[0, 1, 2, 3]] = 0  # level that a trace climbs to; 0 = no trace
     leads: ClassVar[tuple[str, ...]] = ("procedure",)  # what may be asked first; wording.lead
+    # Unit of each metric that is not a fraction in [0, 1], as it is shown: {"mae": "s"}.
+    scales: ClassVar[Mapping[str, str]] = {}
 
     @abc.abstractmethod
     def encode_video(self, footage: Footage, context: Context) -> Iterator[Conversation]:

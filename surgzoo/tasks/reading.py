@@ -12,7 +12,7 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 
-from surgzoo.db.words import Item, Vocabulary, content, prose, split_words, vocabulary
+from surgzoo.db.words import Item, Vocabulary, content, prose, split_words, stem, vocabulary
 
 __all__ = [
     "Item",
@@ -125,6 +125,15 @@ def extras(items: Iterable[Item], longest: int = 3) -> list[str]:
 
 def _parts(item: Item) -> bool:
     return item.kind == "break" or (item.kind == "word" and item.text in ("and", "or"))
+
+
+def distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """The names that one scan can tell apart: of those with the same stems ("clip" and "clipping")
+    the first. Without this a vocabulary would read all of them without stems."""
+    forms: dict[str, str] = {}
+    for name in names:
+        forms.setdefault(" ".join(map(stem, split_words(name))), name)
+    return tuple(forms.values())
 
 
 def in_order(names: Iterable[str], options: Sequence[str]) -> list[str]:

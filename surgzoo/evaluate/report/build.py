@@ -15,7 +15,7 @@ from surgzoo.evaluate.baselines import score_baselines
 from surgzoo.evaluate.report import gallery, instruments, tables, words
 from surgzoo.evaluate.report.curves import curves
 from surgzoo.evaluate.report.timeline import timelines
-from surgzoo.evaluate.score import Graded, Policy, grade, read_all, score_predictions
+from surgzoo.evaluate.score import Graded, Policy, grade, read_all, score_graded
 from surgzoo.evaluate.truth import Truth
 from surgzoo.tasks.wording import Wording
 
@@ -66,9 +66,10 @@ def report(
     page.parent.mkdir(parents=True, exist_ok=True)
 
     items, truth = read_all(predictions, data_dir, split=split, scheme=scheme, wording=wording)
-    scores = score_predictions(items, truth, missing=missing)
+    grading = grade(items, truth, predictions.parent)
+    graded = grading.graded
+    scores = score_graded(grading, truth, missing=missing)
     rivals = score_baselines(truth, data_dir) if baselines and split != "train" else {}
-    graded, _, _ = grade(items, truth)
 
     summary = tables.summary(scores, rivals)
     html = (
@@ -90,7 +91,7 @@ def report(
             histograms=_histograms(truth, graded),
             hit=instruments.HIT,
             verdicts=_verdicts(truth, graded),
-            examples=gallery.examples(truth, graded, max_examples),
+            examples=gallery.examples(truth, graded, max_examples, predictions.parent),
             unparsed=[item for item in graded.values() if item.answer is None][:MAX_UNPARSED],
             curves=curves(folder / METRICS_FILE),
             config=_config(folder / CONFIG_FILE),
@@ -122,10 +123,18 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    for function in (words.title, words.percent, words.signed, words.seconds, words.clock):
+    for function in (
+        words.title,
+        words.figure,
+        words.percent,
+        words.signed,
+        words.seconds,
+        words.clock,
+    ):
         environment.filters[function.__name__] = function
     environment.filters["interval"] = tables.interval
     environment.globals["count"] = words.count
+    environment.globals["unit"] = tables.unit
     # The two files are trusted and must not be escaped inside <style> and <script>.
     for name in ("style.css", "page.js"):
         text = (_HERE / name).read_text(encoding="utf-8")

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 
 from surgzoo.evaluate.baselines import BASELINES, strongest
-from surgzoo.evaluate.report.words import percent, seconds, signed, title
+from surgzoo.evaluate.report.words import figure, percent, seconds, signed, title
 from surgzoo.evaluate.score import Row, Scores
+from surgzoo.tasks import tasks
 
 Baselines = Mapping[str, Mapping[str, Scores]]  # task -> baseline -> scores
 
@@ -20,6 +21,11 @@ class Headline:
     baseline: str | None
     about: str  # what that baseline does
     baseline_value: float | None
+
+    @property
+    def unit(self) -> str | None:
+        """Of the metric; None for a fraction."""
+        return unit(self.row.task, self.row.headline)
 
     @property
     def margin(self) -> float | None:
@@ -37,6 +43,11 @@ class MetricTable:
     columns: list[str]
     lines: list[tuple[str, list[float | None]]]
     details: list[tuple[str, list[float | None]]]  # metrics of single classes: "f1/grasper"
+
+
+def unit(task: str, metric: str) -> str | None:
+    """The unit in which a metric is shown; None for a fraction, which is shown in percent."""
+    return tasks.get(task).scales.get(metric)
 
 
 def headlines(scores: Scores, baselines: Baselines) -> list[Headline]:
@@ -89,7 +100,7 @@ def metric_tables(scores: Scores, baselines: Baselines) -> list[MetricTable]:
 
 
 def summary(scores: Scores, baselines: Baselines) -> str:
-    """The headline table for a terminal, also valid Markdown. Percent throughout."""
+    """The headline table for a terminal, also valid Markdown. Percent where no unit is given."""
     head = (
         "task",
         "metric",
@@ -105,10 +116,10 @@ def summary(scores: Scores, baselines: Baselines) -> str:
         (
             title(line.row.task),
             title(line.row.headline),
-            percent(line.row.value),
+            figure(line.row.value, line.unit),
             interval(line.row),
-            f"{percent(line.baseline_value)} ({line.baseline})" if line.baseline else "–",
-            signed(line.margin),
+            f"{figure(line.baseline_value, line.unit)} ({line.baseline})" if line.baseline else "–",
+            signed(line.margin, line.unit),
             f"{line.row.predicted}/{line.row.expected}",
             str(line.row.unparsed),
             seconds(line.row.latency),
@@ -134,7 +145,12 @@ def summary(scores: Scores, baselines: Baselines) -> str:
 
 def interval(row: Row) -> str:
     """ "71.2–80.4", or a dash for too few videos."""
-    return "–" if row.interval is None else f"{percent(row.interval[0])}–{percent(row.interval[1])}"
+    if row.interval is None:
+        return "–"
+    low, high = row.interval
+    if unit(row.task, row.headline) is None:
+        return f"{percent(low)}–{percent(high)}"
+    return f"{low:.2f}–{high:.2f}"
 
 
 def notes(scores: Scores) -> list[str]:

@@ -17,6 +17,15 @@ _SPELLINGS = {
     "iv": "IV",
     "it": "IT",
     "ivt": "IVT",
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "bleu1": "BLEU-1",
+    "bleu2": "BLEU-2",
+    "bleu3": "BLEU-3",
+    "bleu4": "BLEU-4",
+    "rouge": "ROUGE",
 }
 
 
@@ -32,9 +41,19 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}"
 
 
-def signed(value: float | None) -> str:
-    """A difference of fractions in percentage points, with its sign."""
-    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+def figure(value: float | None, unit: str | None = None) -> str:
+    """A metric as its unit wants it: percent for a fraction (None), else "31.42 dB"."""
+    if value is None or unit is None:
+        return percent(value)
+    return f"{value:.2f} {unit}" if unit else f"{value:.3f}"
+
+
+def signed(value: float | None, unit: str | None = None) -> str:
+    """A difference with its sign, of fractions in percentage points, else in the unit."""
+    if value is None:
+        return "–"
+    text = f"{100 * value:+.1f}" if unit is None else f"{value:+.2f} {unit}".rstrip()
+    return text.replace("-", "−")
 
 
 def seconds(value: float | None) -> str:

@@ -1,0 +1,77 @@
+"""Predicted pictures: PSNR in dB and SSIM, for an image and for the frames of a clip.
+
+Images are (H, W) or (H, W, C) with values 0 to 255; clips have the frames in front. Truth and
+prediction must have one shape: who compares resizes first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+PEAK = 255.0
+PSNR_CAP = 100.0  # dB; equal images, whose PSNR is infinite. One grey level off in one value of a
+# 256 x 256 RGB image is 101 dB, so the cap also hides differences that nobody can see.
+
+_SIGMA, _RADIUS = 1.5, 5  # the 11 x 11 Gaussian window of Wang et al.
+_C1, _C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
+
+
+def psnr(truth: np.ndarray, said: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB, from 0 (black against white) to PSNR_CAP."""
+    _same_shape(truth, said)
+    error = float(np.mean((truth.astype(np.float64) - said.astype(np.float64)) ** 2))
+    return PSNR_CAP if error == 0 else min(PSNR_CAP, 10 * np.log10(PEAK**2 / error))
+
+
+def ssim(truth: np.ndarray, said: np.ndarray) -> float:
+    """Mean structural similarity in [-1, 1] (Wang et al., IEEE TIP 2004), channels averaged.
+
+    Gaussian window of 11 x 11 pixels, population covariance, and only windows that lie inside the
+    image: scikit-image's `gaussian_weights=True, use_sample_covariance=False`. Raises ValueError
+    for an image smaller than the window.
+    """
+    _same_shape(truth, said)
+    side = 2 * _RADIUS + 1
+    if min(truth.shape[:2]) < side:
+        raise ValueError(f"SSIM needs images of at least {side} x {side} pixels: {truth.shape}")
+    x, y = truth.astype(np.float64), said.astype(np.float64)
+    mean_x, mean_y = _blurred(x), _blurred(y)
+    var_x = _blurred(x * x) - mean_x**2
+    var_y = _blurred(y * y) - mean_y**2
+    cov = _blurred(x * y) - mean_x * mean_y
+    value = ((2 * mean_x * mean_y + _C1) * (2 * cov + _C2)) / (
+        (mean_x**2 + mean_y**2 + _C1) * (var_x + var_y + _C2)
+    )
+    return float(value.mean())
+
+
+def clip(truth: np.ndarray, said: np.ndarray) -> dict[str, float]:
+    """Means over the frames of a true clip (T, H, W, C): {"psnr": dB, "ssim": ...}.
+
+    Frames are compared in order. A frame that the prediction lacks counts as worst (0 dB, SSIM 0);
+    what it has beyond the truth is left out.
+    """
+    count = min(len(truth), len(said))
+    psnrs = [psnr(truth[k], said[k]) for k in range(count)]
+    ssims = [ssim(truth[k], said[k]) for k in range(count)]
+    return {"psnr": sum(psnrs) / len(truth), "ssim": sum(ssims) / len(truth)}
+
+
+def _blurred(image: np.ndarray) -> np.ndarray:
+    """Weighted means over the windows inside the image, by rows and then by columns."""
+    offsets = np.arange(-_RADIUS, _RADIUS + 1)
+    weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
+    weights /= weights.sum()
+    for axis in (0, 1):
+        size = image.shape[axis] - 2 * _RADIUS
+        shifted = (
+            image[k : k + size] if axis == 0 else image[:, k : k + size]
+            for k in range(len(weights))
+        )
+        image = sum(weight * part for weight, part in zip(weights, shifted, strict=True))
+    return image
+
+
+def _same_shape(truth: np.ndarray, said: np.ndarray) -> None:
+    if truth.shape != said.shape:
+        raise ValueError(f"a picture of shape {said.shape} against one of {truth.shape}")

@@ -1,0 +1,20 @@
+import numpy as np
+import pytest
+
+from surgzoo.metrics import duration
+
+
+def test_by_hand():
+    found = duration.errors([10, 4, 7, 3], [12, 4, None, 9.5])
+    assert duration.mean_error(found) == pytest.approx((2 + 0 + 6.5) / 3)
+    assert duration.within(found, 2) == 0.5
+    assert duration.within(found, 1.9) == 0.25
+    assert duration.within(found, 10) == 0.75  # what was not read is outside
+
+
+def test_nothing_read():
+    found = duration.errors([1, 2], [None, None])
+    assert np.isnan(duration.mean_error(found))
+    assert duration.within(found, 1e9) == 0
+    with pytest.raises(ValueError, match="1 true durations"):
+        duration.errors([1], [])
