@@ -28,16 +28,16 @@ def test_a_build_ends_with_a_table(small_data, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "task                    train  val  test  quarantined",
-        "instrument_recognition    109  110   110            0",
-        "phase_recognition         109  110   110            0",
-        "658 conversations of 2 tasks",
+        "instrument_recognition    109  109   116            0",
+        "phase_recognition         109  109   116            0",
+        "668 conversations of 2 tasks",
     ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name at least one source; known: cholec80, cholect50, synthsurg"),
+        ([], "name at least one source; known: cholec80, cholect50, surgsigma_v01, synthsurg"),
         (["--sources=cholec08"], "Did you mean cholec80"),
         (["--sources=cholec80"], "surgzoo prepare --source=cholec80"),
         (["--sources=synthsurg", "--tasks=phase"], "Did you mean phase_recognition"),
