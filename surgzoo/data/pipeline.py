@@ -49,8 +49,7 @@ class DataConfig:
       bucket: static shape of a row, (tokens, vision patches).
       batch_size: rows a step over all devices.
       group: put the questions about one frame into one row, as many as fit (in an order drawn by
-      the
-        weights); the frame is then encoded once for all of them.
+        the weights); the frame is then encoded once for all of them.
       threads: decoding threads a process.
       seed: draws the order of everything. wording: how the questions are put.
     """

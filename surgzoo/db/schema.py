@@ -2,16 +2,14 @@
 
 Conventions that hold everywhere
   * `None` means *not annotated*; an empty tuple means *annotated, and there is none*. A task makes
-  no
-    question from `None`, and a question with the answer "none" from `()`.
+    no question from `None`, and a question with the answer "none" from `()`.
   * Boxes are `Box`: float xyxy in [0, 1], origin top left (`db/boxes.py` has every other
-  convention).
+    convention).
   * Times are seconds from the start of the video; intervals are half open, [start, end).
   * Labels are `Label(concept, native)`: the concept id of `db/ontology`, and the source's own
-  spelling.
+    spelling.
   * Dense maps (masks, depth, clean image) are not in the annotations but beside the image, as
-  encoded
-    PNG/JPEG bytes under the names of `DENSE` (`db/records.py`).
+    encoded PNG/JPEG bytes under the names of `DENSE` (`db/records.py`).
 
 Table and field names follow SurgΣ-DB's released JSON where that is known (GUIDE pages, record dump
 in the discussion of the release); where it is silent the choice is this project's.
