@@ -237,10 +237,10 @@ class Gatekeeper:
     def corrupt_image(self, conversation: Conversation, task: Task) -> str | None:
         """Media are stored frames of this video, each looked at once for all conversations."""
         pointers = list(conversation.media)
+        if task.answer_form == "pixels":  # a question in words alone may ask for a clip
+            pointers.append(_pointer(conversation.answer))
         if not pointers and task.level != "text":
             return "points at no image"
-        if task.answer_form == "pixels":
-            pointers.append(_pointer(conversation.answer))
         for media in pointers:
             if f"{media.source}.{media.config}/{media.video}/" != self._prefix:
                 return f"points at {media.source}.{media.config}/{media.video}, another video"

@@ -236,6 +236,10 @@ def test_media_of_nobody():
     assert "another video" in keep.check(stranger, task(good.task)).reason
     without = dataclasses.replace(good, id=good.id.replace("000000", "000001"), media=())
     assert "points at no image" in keep.check(without, task(good.task)).reason
+    # Words alone may ask for a clip: the answer is what points at frames.
+    clip = {"media": {"source": "cholect50", "config": "fps1", "video": "VID01", "first": 0}}
+    asked = dataclasses.replace(without, task="video_generation", answer=clip)
+    assert keep.corrupt_image(asked, task("video_generation")) is None
 
 
 def test_ids_are_unique_and_name_their_video():
