@@ -46,6 +46,7 @@ class Plan:
     Attributes:
       tasks: names, sorted. jobs: videos in the order of the database.
       meta: what every task's database.json says about the build; see `described`.
+      codes: task -> `code`, of the files as they were when the build began.
       left_out: "source.config" -> videos that the split scheme does not name.
       fingerprint: of everything that decides the bytes; finished work may be used again under it.
     """
@@ -56,12 +57,13 @@ class Plan:
     wording: Wording
     limits: Limits
     meta: dict[str, Any]
+    codes: dict[str, str]
     left_out: dict[str, int]
     fingerprint: str
 
     def described(self, name: str) -> dict[str, Any]:
         """What a task is built from, JSON-like: equal for builds that give the same bytes."""
-        return {**self.meta, "code": code(name)}
+        return {**self.meta, "code": self.codes[name]}
 
 
 def make(
@@ -146,7 +148,9 @@ def make(
     prepared = [(s.path / "dataset_info.json").stat().st_mtime_ns for s in stores]
     codes = {name: code(name) for name in names}
     fingerprint = _digest(json.dumps([meta, codes, prepared], sort_keys=True).encode())
-    return Plan(data_dir, tuple(names), tuple(jobs), wording, limits, meta, left_out, fingerprint)
+    return Plan(
+        data_dir, tuple(names), tuple(jobs), wording, limits, meta, codes, left_out, fingerprint
+    )
 
 
 def _stores(data_dir: str, names: Sequence[str]) -> list[Store]:
