@@ -1,4 +1,4 @@
-"""What the tasks share whose answer is one name: phase, step, action."""
+"""What the tasks share whose answer is one name: phase, step, action, next action."""
 
 from __future__ import annotations
 
