@@ -40,7 +40,23 @@ _PROSE = (
     "dont unable sorry unclear no without would could may might if then so however have has do "
     "your you my any some other into during where when"
 )
-_NEGATION = re.compile(r"\b(?:no|not|without|neither|nor)(?: (?:a|an|the|any))? $")
+# A name is denied by what stands right before it ("no hook", "isn't the hook", "do not see any
+# visible hook"), by what stands right after it ("hook: no", "the hook is not visible"), or with the
+# denied name before it ("no grasper or hook"). Words are stems, without apostrophes.
+_SEES = "see|find|show|detect|observ|contain|includ|hav|us|be|look lik|appear to be|seem to be"
+_DENIED_BEFORE = re.compile(
+    r"\b(?:(?:no|not|without|neither|nor|isnt|arent|wasnt|no sign of)"
+    rf"|(?:not|dont|doesnt|didnt|cannot|cant|couldnt) (?:{_SEES})e?)"
+    r"(?: (?:a|an|the|any|visible?|clear|other))* $"
+)
+_DENIED_AFTER = re.compile(
+    r" (?:: )?(?:(?:(?:is|are) )?(?:not|isnt|arent) (?:be )?"
+    r"(?:present|visible?|seen|found|detect(?:ed)?|shown|used?|there"
+    r"|in (?:the )?(?:view|imag|fram))"
+    r"|(?:(?:is|are) )?absent\b|no(?= [,;.:\n|*•]|$))"
+)
+_DENIED_WITH = re.compile(r" n?or(?: (?:a|an|the|any))? ")
+_NEAR_BY = 40  # characters before and after a name in which a denial is looked for
 
 
 class Item(NamedTuple):
@@ -121,7 +137,7 @@ class Vocabulary:
     def scan(self, text: str) -> list[Item]:
         """The text as known names, other words and separators, near misses read as names.
 
-        A name right after "no" or "not" was denied, and is left out.
+        A name that was denied ("no hook", "hook: no") is left out.
         """
         return self._near_misses(self._items(text))
 
@@ -136,11 +152,19 @@ class Vocabulary:
             offset += len(form) + 1
         items: list[Item] = []
         done = 0
+        denied_to = -1  # where the denied name before ends
         for found in self._pattern.finditer(joined):
             start = place[found.start()]
             items += map(_plain, words[done:start])
-            if not _NEGATION.search(joined[: found.start()][-24:]):
+            if (
+                _DENIED_BEFORE.search(joined, max(0, found.start() - _NEAR_BY), found.start())
+                or _DENIED_AFTER.match(joined, found.end(), found.end() + _NEAR_BY)
+                or (denied_to >= 0 and _DENIED_WITH.fullmatch(joined, denied_to, found.start()))
+            ):
+                denied_to = found.end()
+            else:
                 items.append(Item("name", self._forms[found.group()]))
+                denied_to = -1
             done = start + found.group().count(" ") + 1
         return items + [_plain(word) for word in words[done:]]
 

@@ -42,8 +42,11 @@ _NOTHING = re.compile(
     r"\b(?:none|nothing|not applicable"
     r"|no (?:[a-z]+ ){0,3}?"
     r"(?:instrument|tool|tissue|organ|structure|triplet|action|device|object|box|bounding|one)(?:e?s)?"
-    r"|not (?:[a-z]+ )?(?:present|visible|seen|in view|found|detected|shown))\b"
+    r"|not (?:[a-z]+ )?(?:present|visible|seen|in (?:the |this )?(?:view|image|frame|picture)"
+    r"|found|detected|shown))\b"
 )
+_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")  # LaTeX, of models that were trained on mathematics
+_MARKUP = re.compile(r"[*`$\"“”‘’']")
 _EMPTY_LIST = re.compile(r"[\s`]*[\[({]\s*[\])}][\s`.]*")
 
 
@@ -61,34 +64,55 @@ def spoken(text: str, choices: Sequence[str] = ()) -> tuple[str, str | None]:
         text = _THOUGHT_ENDS.split(text)[-1]
         if _THOUGHT_BEGINS.search(text):
             return "", "thinks without ever answering"
-    text = _SPECIAL.sub(" ", text).strip()
+    text = _BOXED.sub(r"\1", _SPECIAL.sub(" ", text)).strip()
     return (_spelled_out(text, choices), None) if text else ("", "is empty")
 
 
 def _spelled_out(text: str, choices: Sequence[str]) -> str:
     """Letters to the choices that they stand for; "B. hook" and "hook (B)" stay one hook.
 
-    A letter counts where it stands as one: at the start, or in a list of letters, or in brackets,
-    or before ". " or ")". The "a" of "a hook" does not.
+    A letter counts where it stands as one: alone or in a list of letters, also after "answer",
+    "option" and the like, or in brackets, or before "." or ")". The "a" of "a hook" does not.
     """
     if not choices:
         return text
-    last = chr(ord("A") + len(choices) - 1)
-    bare = rf"[\s(\[*]*[A-{last}][)\].:*]*"
-    if re.fullmatch(rf"{bare}(?:(?:\s*,|\s+and\s|\s*;|\s)\s*{bare})*", text, re.IGNORECASE):
-        letters = re.findall(rf"[A-{last}]", re.sub("and", "", text, flags=re.IGNORECASE).upper())
-        return ", ".join(choices[ord(letter) - ord("A")] for letter in letters)
-    marked = re.compile(rf"(?<![\w])(?:\(([A-{last}])\)|([A-{last}])[.):](?=\s|$))")
+    said = _MARKUP.sub("", text).strip()
+    if len(said) <= len(choices) * 8:
+        letters = _listed_letters(said, len(choices))
+        if letters:
+            return ", ".join(choices[ord(letter) - ord("A")] for letter in letters)
+    one = f"[A-{chr(ord('A') + len(choices) - 1)}]"
+    cued = re.compile(
+        r"(?<!\w)(?i:answers?|options?|choices?|letters?|choose|pick|select|both)"
+        r"(?: (?i:is|are|would be|should be))?(?: ?:)? "
+        rf"({one}(?:(?:, | and | or | ?/ ?| ?& ?){one})*)(?= ?(?:[.,;:)\n]|$| because\b| since\b))"
+    )
+    said = cued.sub(lambda m: " ".join(f"({c})" for c in re.findall(one, m[1])), said)
+    said = re.sub(rf"^({one})(?= ?(?:-|–|—)| because\b| since\b)", r"(\1)", said)
+    marked = re.compile(rf"(?<!\w)(?:\(({one})\)|({one})[.):](?=\s|$))")
 
     def name(match: re.Match) -> str:
         choice = choices[ord(match[1] or match[2]) - ord("A")]
-        beside = text[match.end() : match.end() + len(choice) + 4].lower()
-        before = text[: match.start()].rstrip().lower()
+        beside = said[match.end() : match.end() + len(choice) + 4].lower()
+        before = said[: match.start()].rstrip().lower()
         if choice.lower() in beside or before.endswith(choice.lower()):
             return " "
         return f" {choice} "
 
-    return marked.sub(name, text).strip()
+    return marked.sub(name, said).strip() or text
+
+
+def _listed_letters(text: str, count: int) -> list[str]:
+    """The letters of a text that holds nothing else: "B", "a, c", "(A) and (C)", "A/C", "ACD"."""
+    last = chr(ord("A") + count - 1)
+    pieces = re.split(r"[\s,;/&]+|\b(?:and|or)\b", text, flags=re.IGNORECASE)
+    pieces = [piece.strip("()[].:") for piece in pieces]
+    pieces = [piece for piece in pieces if piece]
+    if len(pieces) == 1 and pieces[0].isupper() and len(set(pieces[0])) == len(pieces[0]):
+        pieces = list(pieces[0])
+    letters = [piece.upper() for piece in pieces]
+    fit = all(len(letter) == 1 and "A" <= letter <= last for letter in letters)
+    return list(dict.fromkeys(letters)) if fit else []
 
 
 def quote(text: str) -> str:

@@ -1,9 +1,11 @@
 """Reading boxes in a model's text.
 
 Understood: `(x1,y1),(x2,y2)` with integers 0-1000 (SurgΣ-DB), `[x1, y1, x2, y2]` in any mixture of
-brackets, floats in [0, 1], and JSON objects with a box and a label. All boxes of one text share one
-unit: fractions if no number exceeds 1 and one has a decimal point, else thousandths. Pixels cannot
-be told from thousandths; a model that answers in pixels needs its own codec in front.
+brackets or alone without any, floats in [0, 1], percentages, corners by name (`x1=.., y1=.., x2=..,
+y2=..`), and JSON objects with a box and a label. Boxes with "%" apart, all boxes of one text share
+one unit: fractions if one has a decimal point and none reaches 2 (a box of two thousandths is
+nothing that a model means), else thousandths. Pixels cannot be told from thousandths; a model that
+answers in pixels needs its own codec in front.
 
 Repaired: corners given in the opposite order, and an overshoot of at most 2 % of the image. Not
 repaired, because it would be a guess: corners that are swapped on one axis only (a box of the form
@@ -20,11 +22,22 @@ from surgzoo.db import boxes
 from surgzoo.db.schema import Box
 from surgzoo.tasks.reading import quote
 
-_N = r"(-?\d{1,9}(?:\.\d{0,20})?|-?\.\d{1,20})"
+_NUMBER = r"(-?\d{1,9}(?:\.\d{0,20})?|-?\.\d{1,20})"
+_N = rf"{_NUMBER}(?: ?%)?"
 _COMMA = r"(?: ?, ?| )"
 _CORNER = r"(?: ?[)\]] ?(?:,|;|to|and|-)? ?[(\[] ?|" + _COMMA + ")"
 _BOX = re.compile(
     rf"[(\[] ?[(\[]? ?{_N}{_COMMA}{_N}{_CORNER}{_N}{_COMMA}{_N} ?[)\]] ?[)\]]?", re.IGNORECASE
+)
+_BARE = re.compile(rf"{_N} ?, ?{_N} ?, ?{_N} ?, ?{_N}\.?")
+_CORNERS = re.compile(
+    r"\{? ?"
+    + " ?,? ?".join(
+        rf"""["']?{name}["']? ?[:=] ?{_NUMBER}"""
+        for name in ("x_?(?:1|min)", "y_?(?:1|min)", "x_?(?:2|max)", "y_?(?:2|max)")
+    )
+    + r" ?\}?",
+    re.IGNORECASE,
 )
 _OBJECT = re.compile(r"\{[^{}]*\}")
 _LABEL = re.compile(
@@ -48,13 +61,19 @@ def find(text: str) -> list[Found]:
 
     Raises BoxError that quotes the box.
     """
-    text = _OBJECT.sub(_label_first, " ".join(text.split()))
+    text = _CORNERS.sub(r"[\1, \2, \3, \4]", " ".join(text.split()))
+    text = _OBJECT.sub(_label_first, text)
+    if _BARE.fullmatch(text):
+        text = f"[{text.rstrip('.')}]"
     found = list(_BOX.finditer(text))
-    numbers = [match.groups() for match in found]
-    fractions = _are_fractions([number for box in numbers for number in box])
+    plain = [match.groups() for match in found if "%" not in match.group()]
+    fractions = _are_fractions([number for box in plain for number in box])
     out, end = [], 0
-    for match, values in zip(found, numbers, strict=True):
-        box = _box([float(value) for value in values], fractions, quote(match.group()))
+    for match in found:
+        values, percent = [float(value) for value in match.groups()], "%" in match.group()
+        if percent:
+            values = [value / 100 for value in values]
+        box = _box(values, percent or fractions, quote(match.group()))
         out.append(Found(text[end : match.start()], box))
         end = match.end()
     return out
@@ -68,7 +87,7 @@ def _label_first(match: re.Match) -> str:
 
 def _are_fractions(numbers: Sequence[str]) -> bool:
     return any("." in number for number in numbers) and all(
-        abs(float(number)) <= 1 + boxes.TOLERANCE for number in numbers
+        abs(float(number)) < 2 for number in numbers
     )
 
 

@@ -3,7 +3,8 @@
 Understood: "Criterion 1: Yes. Criterion 2: No.", "C1: yes, C2: no", "1. yes 2. no", names in place
 of numbers, "criteria 1 and 2 are met", verdicts before ("yes for criterion 1"), one verdict a
 criterion in order ("yes, no, yes", "[1, 0, 1]"), JSON objects, "all achieved", "none is met", and a
-list of those that are met without any verdict.
+bare list of those that are met ("criteria 1 and 3") without any verdict. Words that are no verdict
+("criterion 1: unclear") leave their criterion without one.
 
 Verdicts that name no criterion ("Overall: not achieved") are left out beside ones that do.
 """
@@ -25,10 +26,17 @@ _ITEM = re.compile(
     r"|(?P<digit>(?<=[:=\[,]) ?[01](?= ?(?:[,;}\]\n.]|$)))"
     # "1. yes", "2) no", '"3": true'
     r"|(?<![\w.])(?P<listed>[1-9])(?= ?[.):] ?[a-z0-9])"
+    # "c1: y, c2: n"; no "n/a"
+    r"|(?P<n>(?<=[:=]) ?n\b(?! ?[/.]? ?a\b))|(?P<y>(?<=[:=]) ?y\b)"
     r"|(?P<no>\b(?:not|isnt|arent|no|false|unmet|unachieved|unfulfilled|failed|negative)\b"
     rf"(?: (?:yet|been|fully|clearly|be)\b)*(?: (?:{_MET})\b)?)"
     rf"|(?P<yes>\b(?:yes|true)\b|\b(?:{_MET})\b(?! ?[:=?]))"
 )
+# What may stand in a list of the criteria that are met, beside the criteria.
+_BARE_LIST = re.compile(
+    r"(?:[\W_\d]|\b(?:a|and|answer|are|criteria|criterion|final|is|of|only|or|the|these|those)\b)*"
+)
+_RANGE = re.compile(r"(?<=criteria )([1-9]) ?(?:-|–|to|through) ?([1-9])\b")
 _ALL = re.compile(r"\b(?:all|both|each|every)\b")
 _NONE = re.compile(r"\bnone\b|\b(?:no|neither|zero)\b[^.;]{0,20}\b(?:criterion|criteria)\b")
 _NOT_ALL = re.compile(r"\bnot (?:all|both|each|every)\b")
@@ -67,6 +75,8 @@ def find(text: str, names: Sequence[str]) -> tuple[list[bool] | None, str | None
                 said.setdefault(number, set()).add(verdict)
         if _ONLY.search(plain) and all(met == {True} for met in said.values()):
             said = {n: said.get(n, {False}) for n in range(len(names))}
+    elif not _BARE_LIST.fullmatch(_ITEM.sub(" ", plain)):
+        return None, f"gives no verdict: {quote(text)}"
     else:  # a list of what is met
         named = {number for item in items for number in item.criteria}
         said = {number: {number in named} for number in range(len(names))}
@@ -89,7 +99,7 @@ def _plain(text: str, names: Sequence[str]) -> str:
         text = re.sub(rf"(?<!\w){pattern}(?!\w)", f"criterion {number}", text)
     for number, ordinal in enumerate(_ORDINALS, 1):
         text = re.sub(rf"\b{ordinal} criterion\b", f"criterion {number}", text)
-    return text
+    return _RANGE.sub(lambda m: ", ".join(map(str, range(int(m[1]), int(m[2]) + 1))), text)
 
 
 def _items(plain: str, count: int) -> list[_Item]:
@@ -101,7 +111,8 @@ def _items(plain: str, count: int) -> list[_Item]:
             criteria = tuple(int(digit) - 1 for digit in re.findall(r"[1-9]", numbers))
             items.append(_Item(criteria, None))
         else:
-            met = found["digit"].strip() == "1" if found["digit"] else found["yes"] is not None
+            digit = found["digit"]
+            met = digit.strip() == "1" if digit else bool(found["yes"] or found["y"])
             items.append(_Item((), met))
     if any(n >= count for item in items for n in item.criteria):
         items = [

@@ -1,8 +1,9 @@
 """Reading a duration in a model's text: "10 seconds", "about 10 s", "1 min 5 s", "half a minute".
 
-Numbers may be digits or words, a clock ("1:05"), or a range, whose middle is taken. A number
-without a unit is seconds if it is the only one and counts nothing else ("10 frames"). Quantities
-with different values in one text are an error: which one was meant is not known.
+Numbers may be digits or words, a clock ("1:05"), or a range, whose middle is taken; of "10 ± 2 s"
+the 10. A number or range without a unit is seconds if it is the only one and counts nothing else
+("10 frames"). A comma without a space is a decimal one ("7,5 s") or parts thousands ("1,200 s").
+Quantities with different values in one text are an error: which one was meant is not known.
 
 None of these functions raises on any text.
 """
@@ -32,15 +33,15 @@ _CLOCK = re.compile(r"(?<![\d.:])(?:(\d{1,2}):)?(\d{1,3}):([0-5]\d)(?![\d:])")
 _WORD_NUMBER = re.compile(
     rf"\b(?:(?:{'|'.join(_WORDS)}|hundred)\b[\s-]*(?:and\s+(?=(?:{'|'.join(_WORDS)})\b))?)+"
 )
+_END = r"(?=[\s.,;!)\]*\"']*(?:$|left\b|more\b|remain|until\b|to go\b|or so\b))"
 _RANGE = re.compile(
-    rf"({_NUMBER})\s*(?:{_UNIT})?\s*(?:-|–|—|\bto\b|\band\b)\s*({_NUMBER})\s*({_UNIT})"
+    rf"(?<![\w.:])({_NUMBER})\s*(?:{_UNIT})?\s*(?:-|–|—|\bto\b|\band\b)\s*({_NUMBER})"
+    rf"\s*(?:({_UNIT})|{_END})"
 )
+_MARGIN = re.compile(rf"(?:±|\+\s*/?\s*-)\s*{_NUMBER}")
 _DURATION = re.compile(rf"(?<![\w.])(-\s*)?({_PART}(?:[\s,]*(?:and\s+)?{_PART})*)")
 _ONE_PART = re.compile(rf"({_NUMBER})\s*-?\s*({_UNIT})")
-_BARE = re.compile(
-    rf"(?<![\w.])(-\s*)?({_NUMBER})"
-    r"(?=[\s.,;!)\]*\"']*(?:$|left\b|more\b|remain|until\b|to go\b|or so\b))"
-)
+_BARE = re.compile(rf"(?<![\w.])(-\s*)?({_NUMBER}){_END}")
 
 
 def parse(text: str) -> tuple[float | None, str | None]:
@@ -49,7 +50,7 @@ def parse(text: str) -> tuple[float | None, str | None]:
     found: list[float] = []
 
     def take(match: re.Match) -> str:
-        low, high, unit = float(match[1]), float(match[2]), _UNITS[match[3][0]]
+        low, high, unit = float(match[1]), float(match[2]), _UNITS[match[3][0] if match[3] else "s"]
         found.append((low + high) / 2 * unit)
         return " "
 
@@ -100,12 +101,17 @@ def _is_range(text: str) -> bool:
 
 def _digits(text: str) -> str:
     """Clocks, number words and halves to digits: "a minute and a half" -> "1.5 minute"."""
+    text = text.replace("$", " ")  # LaTeX
+    text = re.sub(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])", lambda m: m[0].replace(",", ""), text)
+    text = re.sub(r"(?<![\d.,])(\d+),(\d{1,2})(?![\d.,]\d|\d)", r"\1.\2", text)
+    text = _MARGIN.sub(" ", text)
     text = _CLOCK.sub(lambda m: f" {int(m[1] or 0) * 3600 + int(m[2]) * 60 + int(m[3])} s ", text)
     text = _WORD_NUMBER.sub(lambda m: f"{_value(m[0])} ", text)
     text = re.sub(rf"\b(?:an?|1)\s+({_UNIT})\s+and\s+a\s+half\b", r"1.5 \1", text)
     text = re.sub(r"(\d+)\s+and\s+a\s+half\b", r"\1.5", text)
     text = re.sub(rf"\bhalf\s+(?:an?\s+)?({_UNIT})", r"0.5 \1", text)
-    return re.sub(rf"\ban?\s+({_UNIT})", r"1 \1", text)
+    text = re.sub(rf"\ban?\s+({_UNIT})", r"1 \1", text)
+    return re.sub(rf"(\d\s*m(?:in(?:ute)?s?)?\s+(?:and\s+)?)([1-5]?\d)({_END})", r"\1\2 s\3", text)
 
 
 def _value(words: str) -> int:

@@ -128,13 +128,15 @@ def random_annotations(rng: random.Random):
     )
 
 
-def dataset(name, frames=60, videos=3, seed=0):
+def dataset(name, frames=60, videos=3, seed=0, **wording):
     """Conversations of random frames of some videos."""
     rng = random.Random(seed)
     return [
         conversation
         for index in range(frames)
-        for conversation in encode(name, random_annotations(rng), index, f"VID{index % videos:02d}")
+        for conversation in encode(
+            name, random_annotations(rng), index, f"VID{index % videos:02d}", **wording
+        )
     ]
 
 

@@ -1,5 +1,6 @@
 """What holds for every task."""
 
+import itertools
 import json
 import random
 
@@ -26,6 +27,7 @@ HEADLINES = {
 }
 UNTEMPLATED = ("visual_question_answering",)  # the question is the source's own
 DATA = {name: dataset(name) for name in NAMES}
+LISTED = {name: dataset(name, frames=1, protocol="choice")[:2] for name in NAMES}
 
 
 def test_registered_under_their_own_names():
@@ -142,7 +144,7 @@ def test_metrics_are_defined_on_one_video_and_one_frame(name):
 @settings(deadline=None, max_examples=150)
 @given(text=texts)
 def test_parse_never_raises_and_says_why(name, text):
-    for conversation in DATA[name][:3]:
+    for conversation in (*DATA[name][:3], *LISTED[name]):
         answer, error = task(name).parse(text, conversation)
         assert (answer is None) == (error is not None and error != "")
         assert 0.0 <= task(name).reward(conversation, text) <= 1.0
@@ -153,13 +155,19 @@ def test_parse_never_raises_and_says_why(name, text):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_long_nonsense_is_read_in_time(name):
-    conversation = DATA[name][0]
-    for text in (
-        "<think>" * 3000,
-        "hook (1,2),( " * 3000,
-        "word " * 8000,
-        "(" * 9000,
-        "[1 " * 5000,
+    for conversation, text in itertools.product(
+        (DATA[name][0], LISTED[name][0]),
+        (
+            "A " * 9000,
+            "answer is A and " * 3000,
+            "<think>" * 3000,
+            "hook (1,2),( " * 3000,
+            "word " * 8000,
+            "(" * 9000,
+            "[1 " * 5000,
+            "1," * 9000,
+            "criterion 1 " * 3000,
+        ),
     ):
         task(name).parse(text, conversation)
 

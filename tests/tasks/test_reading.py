@@ -31,6 +31,20 @@ def names(text, known=TOOLS):
         ("hooligan", []),
         ("no hook, but a grasper", ["grasper"]),
         ("not the hook", []),
+        ("no grasper or hook", []),
+        ("neither a grasper nor a hook", []),
+        ("no grasper, but a hook or scissors", ["hook", "scissors"]),
+        ("I don't see any grasper", []),
+        ("I do not see a grasper", []),
+        ("It isn't the hook", []),
+        ("This cannot be a hook", []),
+        ("no visible hook", []),
+        ("grasper: yes, hook: no", ["grasper"]),
+        ("hook: no\ngrasper: yes", ["grasper"]),
+        ("The hook is not visible, the grasper is", ["grasper"]),
+        ("hook absent; scissors", ["scissors"]),
+        ("hook, no grasper", ["hook"]),  # "no" is about what follows
+        ("hook not only once", ["hook"]),
         ("bag", []),
         ("", []),
     ],
@@ -85,6 +99,7 @@ def test_every_name_is_read_back(known):
         ("hook<|im_end|>grasper", ("hook", None)),
         ("<think>and on", ("", "thinks without ever answering")),
         ("<answer></answer>", ("", "is empty")),
+        (r"So it is \boxed{hook}", ("So it is hook", None)),
         (" \n", ("", "is empty")),
     ],
 )
@@ -102,6 +117,7 @@ def test_spoken(text, expected):
         "nothing",
         "[]",
         "It is not visible",
+        "It is not in the image",
         "no action triplets",
     ],
 )
@@ -145,6 +161,13 @@ def test_quote_is_short_and_on_one_line():
         ("(326.5,545),(919,921)", (0.3265, 0.545, 0.919, 0.921)),
         ("[0.282, 0.452, 0.447, 0.752]", (0.282, 0.452, 0.447, 0.752)),
         ("[.1, 0, 1, 1]", (0.1, 0, 1, 1)),
+        ("[28.2%, 45.2%, 44.7%, 75.2 %]", (0.282, 0.452, 0.447, 0.752)),
+        ("326,545,919,921", (0.326, 0.545, 0.919, 0.921)),
+        ("x1=326, y1=545, x2=919, y2=921", (0.326, 0.545, 0.919, 0.921)),
+        (
+            '{"box": {"x_min": 0.1, "y_min": 0.2, "x_max": 0.3, "y_max": 0.4}}',
+            (0.1, 0.2, 0.3, 0.4),
+        ),
         ("(0,0),(1,1)", (0, 0, 0.001, 0.001)),  # integers are thousandths
         ("(919,921),(326,545)", (0.326, 0.545, 0.919, 0.921)),  # corners the other way round
         ("(990,990),(1010,1004)", (0.99, 0.99, 1, 1)),
@@ -165,6 +188,8 @@ def test_find_one_box(text, expected):
         ("(9,1),(5,3)", "swapped on one axis: '(9,1),(5,3)'"),
         ("(0,0),(1280,720)", "outside the image"),
         ("[-0.5, 0.1, 0.2, 0.3]", "outside the image"),
+        ("[0.64, 0.0, 1.5, 0.3]", "outside the image"),  # fractions, not a box of a thousandth
+        ("[28%, 45%, 144%, 75%]", "outside the image"),
     ],
 )
 def test_boxes_that_cannot_be_meant(text, reason):
@@ -188,6 +213,15 @@ def test_find_keeps_what_stands_before_each_box():
 
 def test_hostile_texts_are_read_in_time():
     start = time.monotonic()
-    for text in ("(" * 20000, "(1,2),(" * 5000, "9" * 20000, "{" * 20000, " " * 50000 + "("):
+    for text in (
+        "(" * 20000,
+        "(1,2),(" * 5000,
+        "9" * 20000,
+        "{" * 20000,
+        " " * 50000 + "(",
+        "x1=1," * 5000,
+        "x1=1,y1=2,x2=" * 3000,
+        "1%," * 5000,
+    ):
         reading_boxes.find(text)
     assert time.monotonic() - start < 10

@@ -92,6 +92,16 @@ def test_a_first_exchange_is_about_something_annotated():
         ("calot triangle dissection (B)", "calot triangle dissection"),
         ("The answer is (C).", "clipping and cutting"),
         ("Answer: A.", "preparation"),
+        ("Answer: B", "calot triangle dissection"),
+        ("The answer is **B**", "calot triangle dissection"),
+        ("The correct option is C because the clips are set", "clipping and cutting"),
+        ("I choose B", "calot triangle dissection"),
+        ("Option C", "clipping and cutting"),
+        ("'B'", "calot triangle dissection"),
+        (r"\boxed{B}", "calot triangle dissection"),
+        ("**B.** it is under way", "calot triangle dissection"),
+        ("B - Calot triangle dissection", "calot triangle dissection"),
+        ("C because clips are set", "clipping and cutting"),
         ("<think>B or C</think><answer>C</answer>", "clipping and cutting"),
         ("preparation", "preparation"),
     ],
@@ -104,7 +114,21 @@ def test_letters_are_read(text, answer):
 
 
 @pytest.mark.parametrize(
-    "text", ["A, C", "a and c", "A. grasper, C. scissors", "(A) (C)", "A C", "A and C."]
+    "text",
+    [
+        "A, C",
+        "a and c",
+        "A. grasper, C. scissors",
+        "(A) (C)",
+        "A C",
+        "A and C.",
+        "Answer: A, C",
+        "The answers are A and C.",
+        "A/C",
+        "A & C",
+        "AC",
+        "Both A and C",
+    ],
 )
 def test_several_letters(text):
     choices = ("grasper", "hook", "scissors")
@@ -114,4 +138,5 @@ def test_several_letters(text):
 
 
 def test_an_article_is_no_letter():
-    assert reading.spoken("There is a hook.", ("grasper", "hook"))[0] == "There is a hook."
+    for text in ("There is a hook.", "A hook", "The answer is a hook", "Option: a hook"):
+        assert reading.spoken(text, ("grasper", "hook"))[0] == text
