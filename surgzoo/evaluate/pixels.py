@@ -26,6 +26,7 @@ from surgzoo.db.store import Store
 from surgzoo.evaluate.predictions import Prediction
 from surgzoo.tasks.base import Parsed
 from surgzoo.tasks.pixels import PixelTask, media_of
+from surgzoo.tasks.reading import quote
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
@@ -93,8 +94,12 @@ def load(path: Path, frames: int, *, video: bool) -> np.ndarray:
 
     Raises AnswerError that says what is wrong with it.
     """
-    if not path.exists():
-        raise AnswerError(f"there is no file '{path.name}'")
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise AnswerError(f"there is no file '{path.name}'") from None
+    except OSError as error:  # a name that is too long (a sentence), a folder that may not be read
+        raise AnswerError(f"names no file ({error.strerror}): {quote(path.name)}") from None
     if path.is_file() and path.suffix.lower() in IMAGES:
         return _image(path)
     if not video:
@@ -116,7 +121,9 @@ def _image(path: Path) -> np.ndarray:
     if image is None:
         raise AnswerError(f"cannot be decoded: '{path.name}'")
     if image.dtype not in (np.uint8, np.uint16, np.float32):
-        raise AnswerError(f"holds {image.dtype} values, not 8 or 16 bit: '{path.name}'")
+        raise AnswerError(f"holds {image.dtype} values, not 8 or 16 bit or float32: '{path.name}'")
+    if not np.isfinite(image).all():
+        raise AnswerError(f"holds values that are not finite: '{path.name}'")
     return image if image.ndim == 2 else cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2RGB)
 
 

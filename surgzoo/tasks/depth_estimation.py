@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from surgzoo.db.derive.depth import FARTHEST
 from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Conversation, Media
 from surgzoo.metrics import dense
@@ -19,7 +20,6 @@ from surgzoo.tasks.base import Context, ImageTask
 from surgzoo.tasks.pixels import PixelTask, fit, grey, pointer, still
 
 MAP = "depth"
-FARTHEST = 65535  # `db/records.py`
 
 
 class DepthEstimation(PixelTask, ImageTask):

@@ -31,8 +31,8 @@ class Desmoking(PixelTask, ImageTask):
         """A conversation for each smoky version of the frame whose clear one is stored."""
         conversations = []
         frame = shot.frame
-        for seen, clear in (("image", "clean"), ("smoke", "image")):
-            if (clear if seen == "image" else seen) not in shot.maps:
+        for stored, seen, clear in (("clean", "image", "clean"), ("smoke", "smoke", "image")):
+            if stored not in shot.maps:
                 continue
             question, answer = (
                 Media(context.source, context.config, frame.video, frame.index, kind=kind)
@@ -45,7 +45,7 @@ class Desmoking(PixelTask, ImageTask):
                     pointer(answer),
                     media=[question],
                     part=len(conversations),
-                    derived=shot.annotations.derived.get(seen),
+                    derived=shot.annotations.derived.get(stored),
                 )
             )
         return conversations

@@ -72,9 +72,12 @@ class InstrumentSegmentation(PixelTask, ImageTask):
         return np.where(np.isin(stored, answer["values"]), WHITE, 0).astype(np.uint8)
 
     def compare(self, truth: np.ndarray, said: np.ndarray, answer: Any) -> dict[str, float]:
-        """Dice and IoU of the white pixels: brighter than the middle of the file's range."""
+        """Dice and IoU of the white pixels: brighter than the middle of the file's range.
+
+        Floats range from 0 to 1.
+        """
         said = still(said)
-        middle = 127 if said.dtype != np.uint16 else 32767
+        middle = np.iinfo(said.dtype).max // 2 if said.dtype.kind == "u" else 0.5
         white = fit(grey(said), truth, nearest=True) > middle
         return dense.overlap(truth > 127, white)._asdict()
 

@@ -76,12 +76,15 @@ class NextFrame(PixelTask, Task):
 
 
 def frame_after(footage: Footage, index: int, seconds: float) -> int | None:
-    """The stored frame `seconds` after frame `index`; None where none is near enough."""
+    """The stored frame nearest to `seconds` after frame `index`; None where none is near enough."""
     wanted = footage.shots[index].frame.time + seconds
-    found = footage.index_at(wanted + EXACT)
-    if found is None or abs(footage.shots[found].frame.time - wanted) > EXACT:
-        return None
-    return found
+
+    def error(number: int) -> float:
+        return abs(footage.shots[number].frame.time - wanted)
+
+    at = footage.index_at(wanted) or 0
+    found = min(range(at, min(at + 2, len(footage.shots))), key=error)
+    return found if error(found) <= EXACT + 1e-6 else None
 
 
 def stage_of(annotations: FrameAnnotations) -> str:

@@ -58,10 +58,8 @@ class VideoGeneration(PixelTask, ClipTask):
 
         A frame that is lacking counts as worst; an image is a clip that stands still.
         """
-        if said.ndim < 4:
-            said = np.broadcast_to(rgb(said), (len(truth), *rgb(said).shape))
-        said = said[: len(truth)]
-        fitted = [fit(frame, truth[0]) for frame in said]
+        frames = said[: len(truth)] if said.ndim == 4 else [said] * len(truth)
+        fitted = [fit(rgb(frame), truth[0]) for frame in frames]
         found = picture.clip(truth, np.stack(fitted) if fitted else truth[:0])
         return {name: found[name] for name in self.worst}
 

@@ -12,6 +12,8 @@ from surgzoo.data.conversations import conversations
 from surgzoo.data.media import MediaReader
 from surgzoo.db import store as stores
 from surgzoo.db.derive import depth, maps, motion, run, smoke
+from surgzoo.db.footage import Footage, Shot
+from surgzoo.db.schema import Frame, FrameAnnotations, Instrument, Label, Video
 
 # ---- motion ----
 
@@ -51,6 +53,27 @@ def test_direction(dx, dy, expected):
 def test_an_empty_mask_moves_nowhere():
     with pytest.raises(ValueError, match="empty mask"):
         motion.direction(square(0, 0), np.zeros((60, 80), bool))
+
+
+def test_instruments_that_share_a_mask_value_are_left_out():
+    """A mask of classes: two graspers are one patch of 3, the hook is 4."""
+
+    def dense(index, name):
+        mask = np.zeros((40, 60), np.uint8)
+        mask[2:6, 2:6] = mask[30:34, 10 + 8 * index : 14 + 8 * index] = 3
+        mask[10:14, 10 + 8 * index : 14 + 8 * index] = 4
+        return cv2.imencode(".png", mask)[1].tobytes()
+
+    def graspers(*tracks):
+        items = [Instrument(Label("grasper", "grasper"), mask=3, track=t) for t in tracks]
+        hook = Instrument(Label("hook", "hook"), mask=4, track=9 if tracks[0] else None)
+        return FrameAnnotations(instruments=(*items, hook))
+
+    for tracks in ((None, None), (1, 2)):
+        shots = [Shot(Frame("v", i, float(i)), graspers(*tracks)) for i in range(2)]
+        film = Footage(Video("v", "v", "s", "", "", ""), shots, dense=dense)
+        found = motion.of_instruments(film, 0, 1, lambda i, film=film: motion.mask(film, i))
+        assert found == [("hook", "moves to the right")]
 
 
 # ---- smoke ----
@@ -190,6 +213,22 @@ def test_depth_from_a_registered_model(data_dir):
         run.add_depth_model(opened(data_dir), "brightnes")
 
 
+def test_maps_from_before_stay_until_there_are_new_ones(data_dir, tmp_path):
+    store = opened(data_dir)
+    video = store.videos[0].video.id
+    given = tmp_path / "given" / video
+    given.mkdir(parents=True)
+    cv2.imwrite(str(given / "000004.png"), np.full((128, 128), 777, np.uint16))
+    folder = run.add_depth_files(store, tmp_path / "given")
+    (folder / video / "thumbs.png").write_bytes(b"")  # not ours, and no reason to fail
+    assert run.add_depth_files(opened(data_dir), folder) == folder  # its own maps once more
+    assert opened(data_dir)._derived["depth"].has(video) == {4}
+    cv2.imwrite(str(given / "000005.png"), np.zeros((4, 4), np.uint8))
+    with pytest.raises(ValueError, match="16-bit grey PNG"):
+        run.add_depth_files(store, tmp_path / "given")
+    assert opened(data_dir)._derived["depth"].has(video) == {4}
+
+
 def test_mistakes_get_a_way_out(data_dir, tmp_path):
     store = opened(data_dir)
     with pytest.raises(FileNotFoundError, match=r"expected files like synth_0001/000000.png"):
@@ -199,7 +238,7 @@ def test_mistakes_get_a_way_out(data_dir, tmp_path):
     cv2.imwrite(str(bad / "000000.png"), np.zeros((4, 4), np.uint8))
     with pytest.raises(ValueError, match="16-bit grey PNG"):
         run.add_depth_files(store, tmp_path / "bad")
-    assert not opened(data_dir)._derived  # what was left is not seen without its manifest
+    assert not opened(data_dir)._derived  # what was left of it is not seen
     run.add_smoke(store)
     folder = maps.place(store.path, "smoke")
     text = (folder / maps.MANIFEST).read_text().replace(store.path.name, "0.0.1")

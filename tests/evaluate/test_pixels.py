@@ -107,10 +107,14 @@ def test_what_cannot_be_read_says_why(asked, small_data, write, tmp_path):
     (tmp_path / "torn.png").write_bytes(b"\x89PNG not really")
     (tmp_path / "words.txt").write_text("hello")
     (tmp_path / "empty").mkdir()
+    cv2.imwrite(str(tmp_path / "nan.tif"), np.full((16, 16), np.nan, np.float32))
     media = item.answer["media"]
     reasons = {
         "cannot be decoded": {"text": "torn.png"},
         "there is no file": {"text": "nowhere.png"},
+        "names no file (File name too long)": {"text": "I cannot show this picture. " * 20},
+        "names no file (Not a directory)": {"text": "words.txt/0.png"},
+        "not finite": {"text": "nan.tif"},
         "is not an image file": {"text": "words.txt"},
         "names no file": {"text": "<image>"},
         "names no file: ": {"text": "I cannot\ndo this"},

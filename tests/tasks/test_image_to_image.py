@@ -55,9 +55,16 @@ def test_a_missing_depth_map_counts_as_worst():
 
 def test_desmoking_pairs():
     said = FrameAnnotations(derived={"smoke": "synthetic"})
-    items = encode("desmoking", 3, maps={0: ["clean"], 2: ["smoke"]}, annotations={2: said})
+    cleaned = FrameAnnotations(derived={"clean": "a dehazing model", "image": "not this"})
+    items = encode(
+        "desmoking",
+        3,
+        maps={0: ["clean"], 1: ["clean"], 2: ["smoke"]},
+        annotations={1: cleaned, 2: said},
+    )
     assert [(spans(item), kind(item), item.derived) for item in items] == [
         ([(0, 1, "image")], "clean", None),
+        ([(1, 1, "image")], "clean", "a dehazing model"),
         ([(2, 1, "smoke")], "image", "synthetic"),
     ]
 
@@ -93,6 +100,15 @@ def test_next_frame_where_times_are_uneven():
     film = footage(4, times=[0.0, 1.5, 2.05, 7.0])
     assert [frame_after(film, 0, k) for k in (1, 2, 7, 8)] == [None, 2, 3, None]
     assert frame_after(film, 2, 5) == 3
+
+
+def test_next_frame_is_the_nearest_of_a_dense_film():
+    film = footage(60, times=[i / 25 for i in range(60)])
+    assert [frame_after(film, i, 1) for i in (0, 3, 34, 37)] == [25, 28, 59, None]
+    film = footage(3, times=[0.0, 0.96, 1.09])
+    assert frame_after(film, 0, 1) == 1
+    film = footage(3, times=[0.0, 0.92, 1.01])
+    assert frame_after(film, 0, 1) == 2
 
 
 def test_next_frame_needs_something_to_say():

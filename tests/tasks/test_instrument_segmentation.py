@@ -53,7 +53,15 @@ def test_pixels_by_hand():
 def test_files_of_any_depth_size_and_channels():
     truth = np.kron(np.array([[0, 255], [0, 255]], np.uint8), np.ones((8, 8), np.uint8))
     small = truth[::2, ::2]
-    for said in (truth, small, np.stack([truth] * 3, -1), truth.astype(np.uint16) * 257):
+    fractions = (truth / 255).astype(np.float32)
+    for said in (
+        truth,
+        small,
+        np.stack([truth] * 3, -1),
+        truth.astype(np.uint16) * 257,
+        fractions,
+        np.stack([fractions] * 3, -1),
+    ):
         assert TASK.compare(truth, said, {}) == {"dice": 1, "iou": 1}
 
 

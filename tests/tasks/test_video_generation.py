@@ -22,6 +22,8 @@ def test_the_captioning_pair_turned_round():
 def test_compare():
     assert TASK.compare(CLIP, CLIP, {}) == pytest.approx({"ssim": 1, "psnr": 100})
     assert TASK.compare(CLIP, CLIP[:2], {}) == pytest.approx({"ssim": 0.5, "psnr": 50})
+    sixteen = CLIP.astype(np.uint16) * 257
+    assert TASK.compare(CLIP, sixteen, {}) == pytest.approx({"ssim": 1, "psnr": 100})
     longer = np.concatenate([CLIP, CLIP])
     assert TASK.compare(CLIP, longer, {}) == pytest.approx({"ssim": 1, "psnr": 100})
     assert TASK.compare(CLIP, CLIP[:0], {}) == {"ssim": 0, "psnr": 0}

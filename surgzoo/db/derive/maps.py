@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 FOLDER = "derived"
 MANIFEST = "manifest.json"
+UNFINISHED = ".unfinished"
 SUFFIXES = {"depth": ".png", "smoke": ".jpg"}
 
 
@@ -50,7 +52,8 @@ class DerivedMaps:
         if not folder.is_dir():
             return frozenset()
         suffix = SUFFIXES[self.manifest.what]
-        return frozenset(int(p.stem) for p in folder.iterdir() if p.suffix == suffix)
+        names = (p.stem for p in folder.iterdir() if p.suffix == suffix)
+        return frozenset(int(name) for name in names if name.isdecimal())
 
     def read(self, video: str, index: int) -> bytes | None:
         """The encoded map of a frame, None where there is none."""
@@ -85,7 +88,18 @@ def find(source_path: Path) -> Iterator[DerivedMaps]:
         yield DerivedMaps(folder, manifest)
 
 
+def begin(folder: Path) -> Path:
+    """An empty folder beside it to write maps into; what a killed run left there is removed."""
+    unfinished = folder.with_name(folder.name + UNFINISHED)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    return unfinished
+
+
 def finish(folder: Path, manifest: Manifest) -> None:
-    """Writes the manifest. It comes last: without it the maps of a killed run are not seen."""
+    """Writes the manifest and puts what `begin` began in the place of the maps from before."""
+    unfinished = folder.with_name(folder.name + UNFINISHED)
     text = json.dumps(dataclasses.asdict(manifest), indent=1, sort_keys=True, ensure_ascii=False)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    (unfinished / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)

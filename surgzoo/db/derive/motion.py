@@ -7,8 +7,9 @@ The centroid is that of the visible part, so an instrument that enters moves inw
 
 from __future__ import annotations
 
+import collections
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -63,7 +64,8 @@ def of_instruments(
     """(instrument concept, "moves up" or "stays still") of those seen in both frames.
 
     Instruments are matched by track where both frames have tracks, else by mask value; in both
-    cases their class must be the same. In the order of the first frame. `mask_of` gives the
+    cases their class must be the same. Instruments that share a mask value in one of the frames
+    cannot be told apart and are left out. In the order of the first frame. `mask_of` gives the
     instrument mask of a frame; see `mask`.
     """
     maps = [mask_of(index) for index in (before, after)]
@@ -87,14 +89,19 @@ def words(direction: str) -> str:
 def _matched(
     before: tuple[Instrument, ...], after: tuple[Instrument, ...]
 ) -> Iterator[tuple[Instrument, Instrument]]:
+    before, after = _alone(before), _alone(after)
     tracked = all(item.track is not None for item in (*before, *after))
     later = {item.track if tracked else item.mask: item for item in after}
     for item in before:
         other = later.get(item.track if tracked else item.mask)
-        if other is None or not item.mask or not other.mask:
-            continue
-        if item.label.concept == other.label.concept:
+        if other is not None and item.label.concept == other.label.concept:
             yield item, other
+
+
+def _alone(items: Sequence[Instrument]) -> list[Instrument]:
+    """Those with a mask that is theirs alone: a mask of classes holds two graspers as one."""
+    counts = collections.Counter(item.mask for item in items)
+    return [item for item in items if item.mask and counts[item.mask] == 1]
 
 
 def _centroid(mask: Bool[np.ndarray, "H W"]) -> tuple[float, float]:

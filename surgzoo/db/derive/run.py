@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -74,17 +73,17 @@ def add_depth_model(store: Store, name: str) -> Path:
 
 
 def write(store: Store, what: str, how: str, parameters: dict[str, Any], make: Make) -> Path:
-    """Writes all maps and the manifest; maps of the same kind from before are replaced.
+    """Writes all maps and the manifest; maps of the same kind from before are replaced at the end.
 
     Raises ValueError when not one frame got a map.
     """
     folder = maps.place(store.path, what)
-    shutil.rmtree(folder, ignore_errors=True)
+    unfinished = maps.begin(folder)
     count = 0
     for stored, record in tqdm.tqdm(_records(store), total=len(store), desc=what, disable=None):
         data = make(stored, record)
         if data is not None:
-            path = maps.file_of(folder, what, stored.video.id, record.frame.index)
+            path = maps.file_of(unfinished, what, stored.video.id, record.frame.index)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
             count += 1
