@@ -144,6 +144,16 @@ def clause_of(triplet: Triplet) -> str:
     )
 
 
+def actor_of(segment: Segment) -> str:
+    """Who or what acts, "needle driver" or "left hand"; "" where the source does not say it."""
+    return (segment.actor or "").replace("_", " ")
+
+
+def act_with(action: str, actor: str) -> str:
+    """ "dissection with the hook"; the action alone where no actor is known."""
+    return f"{action} with the {actor}" if actor else action
+
+
 # ---- the parts -----------------------------------------------------------------------------------
 
 
@@ -198,5 +208,4 @@ def _runs(frames: Iterable[Sequence[str]]) -> list[str]:
 
 def _act(segment: Segment) -> str:
     """ "dissection with the hook"."""
-    name = _name("action", segment.label.concept)
-    return f"{name} with the {segment.actor.replace('_', ' ')}" if segment.actor else name
+    return act_with(_name("action", segment.label.concept), actor_of(segment))

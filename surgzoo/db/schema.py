@@ -254,6 +254,7 @@ class Conversation:
     `answer` is JSON-like and its form belongs to the task (`tasks/base.py`); `options` are the
     label names that the question admits, so that a parser needs no look-up in the source. `choices`
     are the answers that a multiple-choice question lists as A, B, C ...; () for an open one.
+    `also` are the names that a relaxed measure takes beside `answer`.
     `thinking` is a reasoning trace that ends before the answer; `derived` says how an answer that
     nobody annotated was made.
     """
@@ -269,6 +270,7 @@ class Conversation:
     video: str = ""  # canonical id, for splits and for bootstrap over patients
     split: str = ""
     derived: str | None = None
+    also: tuple[str, ...] = ()
 
     @property
     def prompt(self) -> str:

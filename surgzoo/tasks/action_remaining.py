@@ -3,6 +3,7 @@
 Of an action segment [s, e) the model sees the frames from s to a cut t, and answers e - t (SurgΣ's
 guideline page of task 14). Where the cut lies is this project's choice: a stored frame that is 20
 to 80 % into the segment, drawn by a hash of the segment; the last frame seen is the one at t.
+Nobody annotated the remaining time, and the record says so.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import collections
 import math
 from collections.abc import Iterator, Sequence
 
-from surgzoo.db import ontology
+from surgzoo.db import captions, ontology
 from surgzoo.db.footage import Footage
 from surgzoo.db.schema import Clip, Conversation, Segment
 from surgzoo.metrics import duration
 from surgzoo.tasks import clips, reading, reading_seconds, templates, wording
 from surgzoo.tasks.base import ClipTask, Context, Parsed, Scored
 
+DERIVED = "remaining time from the end of the action"  # what a record says
 SHOWN = (0.2, 0.8)  # share of a segment that may be shown
 RELATIVE = 0.2  # of the true time; the headline, as a fixed tolerance is easy for short actions
 TOLERANCES = (2, 5, 10)  # seconds
@@ -32,12 +34,23 @@ class ActionRemaining(ClipTask):
     scales = {"mae": "s"}
 
     def encode_video(self, footage: Footage, context: Context) -> Iterator[Conversation]:
-        """A conversation for each action segment, none for one that is too short for a cut."""
-        segments, derived = clips.actions(footage)
+        """A conversation for each action segment, none for one that is too short for a cut.
+
+        Of two actions with one name at the same time each is named with its actor, and left out
+        where that does not tell the two apart (`clips.told_apart`).
+        """
+        segments, joined = clips.actions(footage)
         parts: collections.Counter[int] = collections.Counter()  # segments may begin together
         for segment in segments:
             seen = cut(footage, segment, f"{context.source}.{context.config}")
             if seen is None:
+                continue
+            part, parts[seen.first] = parts[seen.first], parts[seen.first] + 1
+            others = clips.beside(footage, segments, segment)
+            actor = clips.told_apart(
+                segment, [s for s in others if s.label.concept == segment.label.concept]
+            )
+            if actor is None:
                 continue
             action = ontology.name("action", segment.label.concept)
             yield self.conversation(
@@ -45,12 +58,11 @@ class ActionRemaining(ClipTask):
                 context,
                 whole(segment.end - seen.end),
                 media=[self.clip(seen, context)],
-                part=parts[seen.first],
+                part=part,
                 options=(action,),
-                derived=derived,
-                action=action,
+                derived=f"{DERIVED}; {joined}" if joined else DERIVED,
+                action=captions.act_with(action, actor),
             )
-            parts[seen.first] += 1
 
     def render(self, answer: float) -> str:
         """ "10 seconds". Raises TypeError for anything that is not a number."""

@@ -74,6 +74,8 @@ class Task(abc.ABC):
     templates: ClassVar[tuple[str, ...]]  # phrasings of the question, the shortest first
     reasoning: ClassVar[Literal[0, 1, 2, 3]] = 0  # level that a trace climbs to; 0 = no trace
     leads: ClassVar[tuple[str, ...]] = ("procedure",)  # what may be asked first; wording.lead
+    # The field of FrameAnnotations that holds the answer; a derived one makes a derived record.
+    reads: ClassVar[str | None] = None
     # Unit of each metric that is not a fraction in [0, 1], as it is shown: {"mae": "s"}.
     scales: ClassVar[Mapping[str, str]] = {}
 
@@ -121,6 +123,7 @@ class Task(abc.ABC):
         part: int = 0,
         options: Sequence[str] = (),
         derived: str | None = None,
+        also: Sequence[str] = (),
         seen: Labels | None = None,
         templates: Sequence[str] | None = None,
         text: str | None = None,
@@ -132,7 +135,9 @@ class Task(abc.ABC):
           shot: the frame that it is about; the first one of a clip.
           media: what the question shows; default the frame of `shot`.
           part: tells conversations of one task and frame apart.
-          derived: how the answer was made, where nobody annotated it.
+          derived: how the answer was made, where nobody annotated it; default what the frame says
+            of the field that the task reads.
+          also: what a relaxed measure takes beside the answer.
           seen: what a reasoning trace may speak of; default `shot`. A question about a clip gets no
             trace without it.
           templates: the phrasings of this form of the question; default all of the task's.
@@ -174,7 +179,8 @@ class Task(abc.ABC):
             thinking=thinking,
             video=context.video.canonical,
             split=context.split,
-            derived=derived,
+            derived=derived or shot.annotations.derived.get(self.reads),
+            also=tuple(also),
         )
 
 

@@ -18,6 +18,7 @@ class InstrumentLocalization(LabelBoxes):
     """SurgΣ states no number; the released JSON has the task code 1, which is another count."""
 
     name = "instrument_localization"
+    reads = "instruments"
     kind = "instrument"
     templates = INSTRUMENT_LOCALIZATION + ALL_INSTRUMENTS_LOCALIZATION
     all_templates = ALL_INSTRUMENTS_LOCALIZATION

@@ -13,6 +13,7 @@ class InstrumentRecognition(LabelSet):
     """SurgΣ states no number."""
 
     name = "instrument_recognition"
+    reads = "instruments"
     kind = "instrument"
     templates = templates.INSTRUMENT_RECOGNITION
     leads = ("procedure", "phase")

@@ -26,6 +26,7 @@ WHITE = 255
 
 class InstrumentSegmentation(PixelTask, ImageTask):
     name = "instrument_segmentation"
+    reads = MAP
     headline = "dice"
     templates = templates.INSTRUMENT_SEGMENTATION + templates.ALL_INSTRUMENTS_SEGMENTATION
     worst = {"dice": 0.0, "iou": 0.0}

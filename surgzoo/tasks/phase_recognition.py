@@ -14,6 +14,7 @@ class PhaseRecognition(OneLabel, ImageTask):
     """Level 3 of the reasoning hierarchy (Surg-R1, arXiv 2603.12430). SurgΣ states no number."""
 
     name = "phase_recognition"
+    reads = "phase"
     kind = "phase"
     templates = templates.PHASE_RECOGNITION
     reasoning = 3

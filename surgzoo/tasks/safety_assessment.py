@@ -31,6 +31,7 @@ class SafetyAssessment(ImageTask):
     met (Endoscapes2023, arXiv 2312.12429)."""
 
     name = "safety_assessment"
+    reads = "criteria"
     number = 11
     answer_form = "criteria"
     headline = "criterion_accuracy"

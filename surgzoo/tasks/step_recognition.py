@@ -14,6 +14,7 @@ class StepRecognition(OneLabel, ImageTask):
     """SurgΣ states no number. Its level is ours: that of phases, as steps are workflow too."""
 
     name = "step_recognition"
+    reads = "step"
     kind = "step"
     templates = templates.STEP_RECOGNITION
     reasoning = 3

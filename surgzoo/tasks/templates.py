@@ -27,6 +27,7 @@ from surgzoo.tasks.templates_pixels import (
 from surgzoo.tasks.templates_workflow import (
     ACTION_RECOGNITION,
     ACTION_REMAINING,
+    ACTOR_ACTION_RECOGNITION,
     NEXT_ACTION,
     PHASE_RECOGNITION,
     SAFETY_ASSESSMENT,
@@ -37,6 +38,7 @@ from surgzoo.tasks.templates_workflow import (
 __all__ = [
     "ACTION_RECOGNITION",
     "ACTION_REMAINING",
+    "ACTOR_ACTION_RECOGNITION",
     "ALL_INSTRUMENTS_LOCALIZATION",
     "ALL_INSTRUMENTS_SEGMENTATION",
     "ALL_TISSUES_LOCALIZATION",

@@ -95,6 +95,36 @@ ACTION_RECOGNITION = phrasings(
     "(Which|What) action (fills|makes up) this (clip|stretch of video)?",
 )
 
+# {actor}: an instrument or a hand, where several act at once
+ACTOR_ACTION_RECOGNITION = phrasings(
+    (
+        "What is the {actor} doing?",
+        "Which action does the {actor} perform?",
+        "Name the action of the {actor}.",
+        "What is done with the {actor}?",
+        "Identify what the {actor} does.",
+        "Which surgical action is that of the {actor}?",
+        "Action of the {actor}?",
+        "Tell me what the {actor} is used for.",
+        "What does the {actor} do in this clip?",
+        "Classify the action of the {actor}.",
+    ),
+    "(Which|What) [surgical ]action is (performed|carried out|done) with the {actor} "
+    "(in this clip|in the video|in these frames)?",
+    "(Name|Identify|State|Determine) the [surgical ]action (of|performed by|carried out with) the "
+    "{actor}[ in this clip].",
+    "(Given|In) this (laparoscopic|endoscopic|surgical) clip, what action does the {actor} "
+    "perform?",
+    "(Can|Could) you (tell|recognise) (what the {actor} does|the action of the {actor})"
+    "[ from this clip]?",
+    "(Watch|Follow) the {actor} and (name|classify) its action[ in this video].",
+    "For what is the {actor} used (here|in this clip|in the video)?",
+    "Several (instruments|tools) act at once: what (does the {actor} do|is done by the {actor})?",
+    "(Which|What) (class|kind) of action is (shown|carried out) by the {actor}[ in these frames]?",
+    "Of the actions in this (clip|video), which is (that of|performed by) the {actor}?",
+    "How is the {actor} (used|employed) in this (clip|video)?",
+)
+
 TRIPLET_RECOGNITION = phrasings(
     (
         "Which instrument does what to which tissue?",

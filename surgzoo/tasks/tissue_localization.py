@@ -26,6 +26,7 @@ class TissueLocalization(LabelBoxes):
     """SurgΣ states no number."""
 
     name = "tissue_localization"
+    reads = "tissues"
     kind = "tissue"
     templates = _ONE_BOX + ALL_TISSUES_LOCALIZATION
     all_templates = ALL_TISSUES_LOCALIZATION

@@ -13,6 +13,7 @@ class TissueRecognition(LabelSet):
     """SurgΣ states no number."""
 
     name = "tissue_recognition"
+    reads = "tissues"
     kind = "tissue"
     templates = templates.TISSUE_RECOGNITION
     leads = ("procedure", "phase", "instruments")

@@ -29,6 +29,7 @@ KINDS = ("instrument", "verb", "target")
 
 class TripletRecognition(ImageTask):
     name = "triplet_recognition"
+    reads = "triplets"
     number = 9
     answer_form = "triplets"
     headline = "ivt_f1"

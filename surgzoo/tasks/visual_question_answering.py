@@ -28,6 +28,7 @@ class VisualQuestionAnswering(ImageTask):
     and no first exchange, as that may answer it."""
 
     name = "visual_question_answering"
+    reads = "questions"
     answer_form = "vqa"
     headline = "accuracy"
     templates = ("{question}",)

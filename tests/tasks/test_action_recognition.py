@@ -3,14 +3,16 @@ from task_records import context, frame, label, task
 
 from surgzoo.db import ontology
 from surgzoo.db.footage import Footage, Shot
-from surgzoo.db.schema import FrameAnnotations, Media, Segment, VideoAnnotations
+from surgzoo.db.schema import FrameAnnotations, Label, Media, Segment, VideoAnnotations
 from surgzoo.tasks.base import Scored
+from surgzoo.tasks.clips import FROM_FRAMES
+from surgzoo.tasks.templates import ACTION_RECOGNITION, ACTOR_ACTION_RECOGNITION
 
 TASK = task("action_recognition")
 
 
-def segment(concept, start, end, kind="action"):
-    return Segment(kind, label(kind, concept), start, end)
+def segment(concept, start, end, kind="action", actor=None):
+    return Segment(kind, label(kind, concept), start, end, actor)
 
 
 def questions(*segments, frames=20, source="synthsurg"):
@@ -32,9 +34,51 @@ def test_one_question_an_action_about_all_its_frames():
     assert second.media == (Media("synthsurg", "fps1", "VID01", 8, 2, "clip"),)
 
 
-def test_actions_that_begin_together_are_two_questions():
-    ids = [c.id[-2:] for c in questions(segment("clipping", 3, 5), segment("cutting", 3, 6))]
-    assert ids == ["/0", "/1"]
+def test_actions_at_the_same_time_are_asked_for_by_their_actors():
+    clip, cut, after = questions(
+        segment("clipping", 3, 5, actor="clip_applier"),
+        segment("cutting", 3, 6, actor="left hand"),
+        segment("aspiration", 6, 9, actor="irrigator"),
+    )
+    assert [c.id[-2:] for c in (clip, cut, after)] == ["/0", "/1", "/0"]
+    assert [c.answer for c in (clip, cut, after)] == ["clipping", "cutting", "aspiration"]
+    assert "clip applier" in clip.prompt and "left hand" in cut.prompt
+    assert "irrigator" not in after.prompt  # alone in its frames
+    assert clip.prompt in {t.format(actor="clip applier") for t in ACTOR_ACTION_RECOGNITION}
+    assert after.prompt in ACTION_RECOGNITION
+
+
+@pytest.mark.parametrize("actors", [("hook", "hook"), ("hook", None), (None, None)])
+def test_actions_that_nothing_tells_apart_are_left_out(actors):
+    both = [
+        segment(name, 3, 5 + k, actor=actor)
+        for k, (name, actor) in enumerate(zip(("clipping", "cutting"), actors, strict=True))
+    ]
+    kept = questions(*both, segment("aspiration", 8, 9))
+    assert [c.answer for c in kept] == ["aspiration"]
+
+
+def test_the_same_action_of_two_actors_has_one_answer():
+    twice = questions(segment("clipping", 3, 5), segment("clipping", 4, 6))
+    assert [(c.answer, c.prompt in ACTION_RECOGNITION) for c in twice] == [("clipping", True)] * 2
+    # They touch between two frames, and share none.
+    assert len(questions(segment("clipping", 0, 3.6), segment("cutting", 3.4, 6))) == 2
+
+
+def test_frame_labels_make_segments_and_say_so():
+    def labels(*names):
+        return FrameAnnotations(actions=tuple(Label(n, f"{n} {k}") for k, n in enumerate(names)))
+
+    frames = [labels("clipping")] * 2 + [labels()] + [labels("cutting"), labels("cutting")]
+    frames[1] = FrameAnnotations(actions=(Label("clipping", "another spelling"),))
+    where = context(source="synthsurg")
+    film = Footage(where.video, [Shot(frame(i), shown) for i, shown in enumerate(frames)])
+    items = list(TASK.encode_video(film, where))
+    assert [(c.answer, c.media[0].first, c.media[0].count) for c in items] == [
+        ("clipping", 0, 2),
+        ("cutting", 3, 2),
+    ]
+    assert {c.derived for c in items} == {FROM_FRAMES}
 
 
 def test_an_action_between_two_frames_shows_nothing():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from surgzoo.db.schema import FrameAnnotations
 from surgzoo.tasks import action_remaining
+from surgzoo.tasks.action_remaining import DERIVED
 from surgzoo.tasks.base import Scored
 from surgzoo.tasks.clips import FROM_FRAMES
 
@@ -26,7 +27,7 @@ def test_the_only_cut_that_is_allowed():
     assert "dissection" in item.prompt
     assert item.options == ("dissection",)
     assert item.id.endswith("/v/000001/action_remaining/0")
-    assert item.derived is None
+    assert item.derived == DERIVED
 
 
 def test_too_short_for_a_cut():
@@ -72,12 +73,31 @@ def test_actions_that_begin_together_have_their_own_ids():
     assert [item.options[0] for item in items] == ["dissection", "tissue retraction"]
 
 
+def test_one_action_of_two_actors_is_named_with_its_actor():
+    both = [
+        segment("action", "dissection", 2, 12, "needle_driver"),
+        segment("action", "dissection", 5, 16, "left hand"),
+        segment("action", "tissue_retraction", 2, 16, "grasper"),
+    ]
+    items = encode("action_remaining", segments=both)
+    said = ["tissue retraction", "dissection with the needle driver", "dissection with the left"]
+    assert len(items) == 3
+    for item in items:
+        (phrase,) = [text for text in said if text in item.prompt]
+        said.remove(phrase)
+    assert {item.options[0] for item in items} == {"dissection", "tissue retraction"}
+    # Nothing tells these apart.
+    for actors in (("hook", "hook"), ("hook", None)):
+        pair = [segment("action", "dissection", 2, 12 + k, actor) for k, actor in enumerate(actors)]
+        assert encode("action_remaining", segments=pair) == []
+
+
 def test_frame_labels_make_segments_and_say_so():
     yes, no = FrameAnnotations(actions=(label("cutting"),)), FrameAnnotations(actions=())
     (item,) = encode(
         "action_remaining", annotations={i: yes if 4 <= i < 14 else no for i in range(20)}
     )
-    assert item.derived == FROM_FRAMES
+    assert item.derived == f"{DERIVED}; {FROM_FRAMES}"
     assert item.media[0].first == 4
     assert item.answer == 14 - (4 + item.media[0].count - 1)
 

@@ -1,5 +1,6 @@
 """What holds for every task."""
 
+import dataclasses
 import itertools
 import json
 import random
@@ -101,6 +102,16 @@ def test_unparsed_answers_are_counted_as_wrong(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_not_annotated_makes_no_question(name):
     assert encode(name, FrameAnnotations()) == []
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if task(n).level == "image"])
+def test_a_derived_label_says_so(name):
+    """What a frame says of the field that the task reads, and of no other."""
+    known = random_annotations(random.Random(0))
+    for how in ("by a model", None):
+        derived = {task(name).reads: how} if how else {"another": "x", "": "y"}
+        items = encode(name, dataclasses.replace(known, derived=derived))
+        assert items and {c.derived for c in items} == {how}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -196,5 +196,8 @@ def test_derived_labels_say_so(data):
         None,
         "motion direction from instrument masks",
     }
+    assert {c.derived for c in data["action_remaining"]} == {
+        "remaining time from the end of the action"
+    }
     for name in ("image_captioning", "video_captioning", "video_generation", "desmoking"):
         assert {c.derived for c in data[name]} == {None}  # the rendered source annotates them

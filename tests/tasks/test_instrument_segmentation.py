@@ -41,6 +41,14 @@ def test_what_has_no_mask_is_not_asked():
     assert nothing.answer["values"] == []
 
 
+def test_a_derived_mask_says_so():
+    seen = FrameAnnotations(
+        instruments=(instrument("hook", 4),), derived={"instrument_mask": "a segmenter"}
+    )
+    items = encode("instrument_segmentation", 1, annotations=seen, maps=MAP)
+    assert {item.derived for item in items} == {"a segmenter"}
+
+
 def test_pixels_by_hand():
     stored = np.array([[0, 3], [4, 3]], np.uint8)
     white = TASK.pixels(stored, {"values": [3]})

@@ -79,3 +79,31 @@ def test_metrics_by_hand():
     assert found["accuracy"] == found["video_accuracy"] == pytest.approx(3 / 5)
     assert found["recall"] == pytest.approx((1 / 2 + 1 + 0 + 1) / 4)
     assert found["parsed"] == pytest.approx(0.8)
+
+
+def test_relaxed_accuracy_takes_the_next_action_but_one():
+    items = encode("next_action", segments=CHAIN)
+    # The first that follows with another name: after clipping, clipping it is cutting.
+    assert [item.also for item in items] == [
+        ("cutting",),
+        ("cutting",),
+        ("dissection",),
+        ("packaging",),
+        (),
+    ]
+    said = ["cutting", "dissection", "dissection", None, "packaging"]
+    found = TASK.metrics([Scored(c, a) for c, a in zip(items, said, strict=True)])
+    assert found["accuracy"] == pytest.approx(1 / 5)
+    assert found["relaxed_accuracy"] == pytest.approx(3 / 5)
+
+
+def test_the_next_action_but_one_may_begin_with_the_next():
+    first, *_ = encode(
+        "next_action",
+        segments=[
+            segment("action", "dissection", 0, 2),
+            segment("action", "clipping", 3, 5),
+            segment("action", "tissue_retraction", 3, 8),
+        ],
+    )
+    assert (first.answer, first.also) == ("clipping", ("tissue retraction",))

@@ -17,6 +17,7 @@ FIELDS = {  # those that every phrasing of a group has
     "TISSUE_AREA_LOCALIZATION": {"tissue", "area"},
     "SAFETY_ASSESSMENT": {"view"},
     "ACTION_REMAINING": {"action"},
+    "ACTOR_ACTION_RECOGNITION": {"actor"},
     "NEXT_FRAME": {"seconds", "facts"},
     "VIDEO_GENERATION": {"caption"},
     "VIDEO_CONTINUATION": {"caption"},
