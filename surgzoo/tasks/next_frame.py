@@ -18,7 +18,7 @@ from surgzoo.db.derive import motion
 from surgzoo.db.footage import Footage
 from surgzoo.db.schema import Conversation, FrameAnnotations, Media
 from surgzoo.metrics import picture
-from surgzoo.tasks import templates, wording
+from surgzoo.tasks import reading_seconds, templates, wording
 from surgzoo.tasks.base import Context, Task
 from surgzoo.tasks.pixels import PixelTask, fit, pointer, rgb, still
 
@@ -65,7 +65,7 @@ class NextFrame(PixelTask, Task):
                 context,
                 pointer(media),
                 derived=derived,
-                seconds=str(seconds),
+                seconds=reading_seconds.render(seconds),
                 facts=facts,
             )
 

@@ -164,6 +164,13 @@ TISSUE_AREA_LOCALIZATION = phrasings(
     "The {tissue} is in the {area} area: (where exactly|in which box)?",
     "(Which|What) box (holds|bounds) the {tissue} in the {area} (area|region)?",
     "(Give|Return) the (coordinates|extent) of the {tissue} (around|in) the {area} area.",
+    "Where in the {area} (area|part) (is|lies) the {tissue}[ in this image]?",
+    "(Look at|Search) the {area} (area|part) and (box|locate|delimit) the {tissue}[ in it].",
+    "In the {area} (area|region), (draw|put) a box around the {tissue}.",
+    "(Can|Could) you (find|box|locate) the {tissue} in the {area} (area|region)?",
+    "(Report|Return|State) the box of the {tissue} (with its centre in|that lies in) the {area} "
+    "(area|part).",
+    "Over which (coordinates|part of the image) does the {tissue} in the {area} area extend?",
 )
 
 ALL_TISSUES_LOCALIZATION = phrasings(

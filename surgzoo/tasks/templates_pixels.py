@@ -17,6 +17,16 @@ INSTRUMENT_SEGMENTATION = phrasings(  # {instrument}: one class
     "(Give|Make|Return) a (binary mask|black and white mask) of the {instrument}.",
     "(Mark|Colour) (every pixel|all pixels) of the {instrument} in white.",
     "(Show|Predict) the (pixels|silhouette) of the {instrument}.",
+    "(Separate|Isolate|Extract) the {instrument} from (its background|the rest of the scene).",
+    "(Draw|Trace|Outline) the (contour|exact shape) of the {instrument} and fill it with white.",
+    "Where (exactly|precisely) (is|lies) the {instrument}? (Answer with|Give|Return) a mask.",
+    "(Can|Could) you (segment|mask|cut out) the {instrument}[ in this frame]?",
+    "(Make|Paint) an image (that is white on|with white for) the {instrument} and black elsewhere.",
+    "(Label|Classify) each pixel: the {instrument} (or not|against everything else).",
+    "In this (surgical|endoscopic|laparoscopic) (image|view), (segment|mask) the {instrument}.",
+    "(Set|Turn) all pixels of the {instrument} to white (and the others|and all else) to black.",
+    "(Which|What) (part|area) of the (image|frame) is {instrument}? Paint it white.",
+    "(Look for|Find) the {instrument} and (return|give) its mask[ in white].",
 )
 
 ALL_INSTRUMENTS_SEGMENTATION = phrasings(
@@ -34,6 +44,16 @@ ALL_INSTRUMENTS_SEGMENTATION = phrasings(
     "(in this image|in the frame|pixel by pixel).",
     "(Give|Make|Return) a (binary mask|black and white mask) of (all instruments|the tools).",
     "(Mark|Colour) (every pixel|all pixels) of (every instrument|the tools) in white.",
+    "(Separate|Isolate) (the instruments|all tools) from (the tissue|the background).",
+    "(Draw|Trace) the (contours|exact shapes) of (the instruments|all tools) and fill them with "
+    "white.",
+    "Where (exactly|precisely) are the (instruments|tools)? (Answer with|Return) one mask.",
+    "(Can|Could) you (segment|mask) (every instrument|all tools)[ in this frame]?",
+    "(Make|Paint) an image with (white instruments|white tools) on a black ground.",
+    "(Label|Classify) each pixel as (instrument or not|tool or tissue).",
+    "In this (surgical|endoscopic) (image|view), (segment|mask) whatever is an instrument.",
+    "(Show|Predict) the (pixels|silhouettes) of (the instruments|all tools).",
+    "Turn (instruments|all tools) white and (tissue|all else) black.",
 )
 
 DEPTH_ESTIMATION = phrasings(
@@ -50,6 +70,13 @@ DEPTH_ESTIMATION = phrasings(
     "(Estimate|Predict|Infer) the (depth|relative depth) of (the scene|this frame|every point).",
     "(Give|Make|Return) a (grey|one-channel) depth (map|image) of (this image|the view).",
     "(Render|Draw) the (distance|depth) from the camera as a grey image.",
+    "How (deep|far from the camera) (is|lies) (each pixel|every point) (here|of this image)?",
+    "(Can|Could) you (estimate|predict) the depth (of this scene|from this one image)?",
+    "(Turn|Convert) (this image|the frame) into a (depth map|map of relative depth).",
+    "(Paint|Shade) (near|close) (tissue|points) dark and far ones bright.",
+    "(Reconstruct|Recover) the (depth|relief) of the (operative field|scene)[ as a grey image].",
+    "What is the relative depth of (this view|the scene|each pixel)?",
+    "In this (surgical|endoscopic) (image|view), (estimate|show) how far everything is.",
 )
 
 DESMOKING = phrasings(
@@ -68,24 +95,41 @@ DESMOKING = phrasings(
     "(Restore|Recover) (a clear view|the clean image) (of the scene|from this smoky frame).",
     "What (would|does) this (image|frame) look like without smoke?",
     "(Clean|Dehaze) (this|the) (smoky image|hazy frame).",
+    "(Take away|Wipe out|Get rid of) the smoke (in this image|in front of the tissue)[, please].",
+    "(Can|Could) you (remove|clear) the (smoke|surgical smoke)[ for me]?",
+    "The (view|camera) is (smoky|clouded by smoke): (show|give) the clear image.",
+    "(Make|Paint) this (image|frame) as if there were no smoke.",
+    "(Show|Give|Return) (this image|the same view) (without|before) the smoke.",
+    "(Smoke|Haze) hides the (tissue|scene): (uncover|restore) it.",
+    "(Undo|Reverse) the effect of (smoke|the haze) on this (image|frame).",
+    "(Improve|Enhance) the visibility (of this smoky view|through the smoke).",
 )
 
-NEXT_FRAME = phrasings(  # {seconds}: how far ahead; {facts}: phase and step, or action and motion
+# {seconds}: how far ahead, "9 seconds"; {facts}: phase and step, or action and motion
+NEXT_FRAME = phrasings(
     (
-        "Show the frame after {seconds} seconds. {facts}",
-        "Generate the view in {seconds} seconds. {facts}",
-        "What does it look like {seconds} seconds later? {facts}",
-        "Predict the frame {seconds} seconds ahead. {facts}",
-        "Draw the scene {seconds} seconds from now. {facts}",
-        "Make the frame at {seconds} seconds from this one. {facts}",
-        "{facts} Show the view {seconds} seconds later.",
-        "{facts} Predict the frame after {seconds} seconds.",
+        "Show the frame after {seconds}. {facts}",
+        "Generate the view in {seconds}. {facts}",
+        "What does it look like {seconds} later? {facts}",
+        "Predict the frame {seconds} ahead. {facts}",
+        "Draw the scene {seconds} from now. {facts}",
+        "Make the frame at {seconds} from this one. {facts}",
+        "{facts} Show the view {seconds} later.",
+        "{facts} Predict the frame after {seconds}.",
     ),
     "(Generate|Predict|Paint) the (image|frame|view) (that follows in|after another) "
-    "{seconds} seconds. {facts}",
-    "Given (this frame|the image), (what is seen|what will the camera see) "
-    "in {seconds} seconds? {facts}",
-    "{facts} (Generate|Imagine) the (image|picture) {seconds} seconds (ahead|later).",
+    "{seconds}. {facts}",
+    "Given (this frame|the image), (what is seen|what will the camera see) in {seconds}? {facts}",
+    "{facts} (Generate|Imagine) the (image|picture) {seconds} (ahead|later).",
+    "(Show|Paint|Give) what (the camera|one) will see (in|after) {seconds}. {facts}",
+    "(Let {seconds} pass|Go {seconds} forward): (show|generate) the (view|frame). {facts}",
+    "How will (this view|the scene) look (in|after) {seconds}? {facts}",
+    "{facts} What (is|will be) in the (picture|frame) {seconds} (on|from now)?",
+    "(Can|Could) you (predict|draw) the (image|frame) {seconds} on? {facts}",
+    "From this (image|frame), (predict|make|render) the one at {seconds}. {facts}",
+    "{facts} (Render|Make) the (view|frame) that comes {seconds} (after|later).",
+    "(Jump|Look) {seconds} (ahead|into the future) and (show|draw) the frame. {facts}",
+    "{facts} (Forecast|Picture) the (scene|view) {seconds} on.",
 )
 
 VIDEO_GENERATION = phrasings(  # {caption}: what is to be seen
@@ -103,6 +147,14 @@ VIDEO_GENERATION = phrasings(  # {caption}: what is to be seen
     "(that shows this|from this text|of the following): {caption}",
     "(Show me|Let me see) a (video|clip) of (this|what follows): {caption}",
     "{caption} (Make|Generate) a (video|clip) of (that|it).",
+    "(Turn|Make) this (text|description) into a (surgical video|short film): {caption}",
+    "(Can|Could) you (make|generate) a (video|clip) of this[ operation]? {caption}",
+    "What would it look like (on video|as a clip)? {caption}",
+    "(Write|Compose) no text but a (video|clip) of the following: {caption}",
+    "(Simulate|Stage) (this|the following) as a (surgical video|clip): {caption}",
+    "{caption} (Show|Film|Render) (this|that) as (a video|a moving picture).",
+    "(Produce|Give|Return) a (video|clip) (for this caption|with this content): {caption}",
+    "Imagine the (operation|scene) and film it: {caption}",
 )
 
 VIDEO_CONTINUATION = phrasings(  # {caption}: what is to be seen after the image
@@ -120,4 +172,11 @@ VIDEO_CONTINUATION = phrasings(  # {caption}: what is to be seen after the image
     ": {caption}",
     "(Take|Use) the (picture|frame) as (the start|the opening) of a (video|clip). {caption}",
     "{caption} (Make|Generate) a clip of it that starts at this image.",
+    "(Continue|Go on) from this (image|frame|picture) as follows: {caption}",
+    "This (image|frame|picture) is the first of a (video|clip): (show|make) the rest. {caption}",
+    "(Can|Could) you (animate|continue) this (image|frame)? {caption}",
+    "What happens (after|from) this (image|frame)? (Film|Show) it: {caption}",
+    "(Let|Make) the (picture|scene) move: {caption}",
+    "(Turn|Make) this (still|image|frame) into a (video|clip) in which this happens: {caption}",
+    "{caption} (Film|Show|Render) that, beginning with this (image|frame).",
 )
