@@ -100,6 +100,8 @@ def load(path: Path, frames: int, *, video: bool) -> np.ndarray:
         raise AnswerError(f"there is no file '{path.name}'") from None
     except OSError as error:  # a name that is too long (a sentence), a folder that may not be read
         raise AnswerError(f"names no file ({error.strerror}): {quote(path.name)}") from None
+    except ValueError as error:  # a null byte
+        raise AnswerError(f"names no file ({error}): {quote(path.name)}") from None
     if path.is_file() and path.suffix.lower() in IMAGES:
         return _image(path)
     if not video:
@@ -117,7 +119,10 @@ def load(path: Path, frames: int, *, video: bool) -> np.ndarray:
 
 
 def _image(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # more pixels than OpenCV reads
+        image = None
     if image is None:
         raise AnswerError(f"cannot be decoded: '{path.name}'")
     if image.dtype not in (np.uint8, np.uint16, np.float32):

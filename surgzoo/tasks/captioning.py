@@ -16,7 +16,8 @@ import numpy as np
 
 from surgzoo.db import ontology
 from surgzoo.db.schema import Conversation
-from surgzoo.metrics import multilabel, text
+from surgzoo.metrics import multilabel
+from surgzoo.metrics import text as metric
 from surgzoo.tasks import reading
 from surgzoo.tasks.base import Parsed, Scored, Task
 
@@ -77,21 +78,25 @@ class CaptionTask(Task):
         given = [named(*pair) for pair in zip(said, options, strict=True)]
         rates = multilabel.micro(multilabel.counts(wanted, given))
         orders = [
-            0.0 if g is None else text.overlap_f1(w, g) for w, g in zip(wanted, given, strict=True)
+            0.0 if g is None else metric.overlap_f1(w, g)
+            for w, g in zip(wanted, given, strict=True)
         ]
-        rouge = [text.rouge_l(t, s) for t, s in zip(truth, said, strict=True)]
+        rouge = [metric.rouge_l(t, s) for t, s in zip(truth, said, strict=True)]
         return {
             "fact_f1": rates.f1,
             "fact_precision": rates.precision,
             "fact_recall": rates.recall,
             "fact_order": float(np.mean(orders)),
-            **{f"bleu{order}": value for order, value in text.bleu(truth, said).items()},
+            **{f"bleu{order}": value for order, value in metric.bleu(truth, said).items()},
             "rouge_l": float(np.mean(rouge)),
             "parsed": sum(answer is not None for answer in said) / len(said),
         }
 
     def reward(self, conversation: Conversation, text: str) -> float:
-        """F1 of the facts of this caption."""
+        """F1 of the facts of this caption; ROUGE-L for one that states no fact."""
         said = self.parse(text, conversation).answer
         options = conversation.options
-        return multilabel.set_f1(named(conversation.answer, options), named(said, options))
+        wanted = named(conversation.answer, options)
+        if not wanted:  # or any text without a fact would be perfect
+            return metric.rouge_l(conversation.answer, said)
+        return multilabel.set_f1(wanted, named(said, options))

@@ -22,7 +22,9 @@ class ImageCaptioning(CaptionTask, ImageTask):
     def encode(self, shot: Shot, context: Context) -> list[Conversation]:
         """One conversation, or none with fewer than two kinds of label and no caption."""
         caption, derived = shot.annotations.caption, shot.annotations.derived.get("caption")
-        if caption is None:
+        if caption is not None:
+            caption = caption.strip()
+        if not caption:
             identity = f"{context.source}.{context.config}/{shot.frame.video}/{shot.frame.index}"
             variant = wording.draw(identity, 0, 1 << 60, "caption")
             caption = captions.frame(context.video, shot.annotations, variant)

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from surgzoo.db import ontology
+from surgzoo.db import captions, ontology
 from surgzoo.db.derive import motion
 from surgzoo.db.footage import Footage
 from surgzoo.db.schema import Conversation, FrameAnnotations, Media
 from surgzoo.metrics import picture
 from surgzoo.tasks import reading_seconds, templates, wording
-from surgzoo.tasks.base import Context, Task
+from surgzoo.tasks.base import Context
 from surgzoo.tasks.pixels import PixelTask, fit, pointer, rgb, still
 
 SECONDS = range(1, 11)
@@ -27,7 +27,7 @@ MASK = "instrument_mask"
 EXACT = 0.1  # seconds by which a stored frame may miss t + k
 
 
-class NextFrame(PixelTask, Task):
+class NextFrame(PixelTask):
     name = "next_frame"
     number = 17
     headline = "ssim"
@@ -66,7 +66,7 @@ class NextFrame(PixelTask, Task):
                 pointer(media),
                 derived=derived,
                 seconds=reading_seconds.render(seconds),
-                facts=facts,
+                facts=captions.sentence(facts),
             )
 
     def compare(self, truth: np.ndarray, said: np.ndarray, answer: Any) -> dict[str, float]:

@@ -67,8 +67,8 @@ class PixelTask(Task):
         return stored
 
     def quality(self, comparison: Comparison) -> float:
-        """One answer in [0, 1], as a reward and to call it right or wrong."""
-        return float(np.clip(comparison[self.headline], 0.0, 1.0))
+        """One answer in [0, 1], as a reward and to call it right or wrong; 0 where undefined."""
+        return float(np.clip(np.nan_to_num(comparison[self.headline]), 0.0, 1.0))
 
     def render(self, answer: Any) -> str:
         """ "<image>" or "<video>". Raises ValueError when the answer points at no media."""

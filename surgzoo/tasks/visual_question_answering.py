@@ -35,7 +35,7 @@ class VisualQuestionAnswering(ImageTask):
     leads = ()
 
     def encode(self, shot: Shot, context: Context) -> list[Conversation]:
-        """One conversation a question, parts in the source's order."""
+        """One conversation a question, parts in the source's order; none without any answer."""
         conversations = []
         for part, item in enumerate(shot.annotations.questions or ()):
             box = item.box
@@ -43,6 +43,8 @@ class VisualQuestionAnswering(ImageTask):
                 "text": _one_line(item.answer),
                 "box": None if box is None else [box.x1, box.y1, box.x2, box.y2],
             }
+            if not answer["text"] and box is None:
+                continue
             conversations.append(
                 self.conversation(shot, context, answer, part=part, question=item.text)
             )

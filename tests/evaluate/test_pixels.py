@@ -114,6 +114,7 @@ def test_what_cannot_be_read_says_why(asked, small_data, write, tmp_path):
         "there is no file": {"text": "nowhere.png"},
         "names no file (File name too long)": {"text": "I cannot show this picture. " * 20},
         "names no file (Not a directory)": {"text": "words.txt/0.png"},
+        "names no file (embedded null byte)": {"answer": {"path": "a\0b.png"}},
         "not finite": {"text": "nan.tif"},
         "is not an image file": {"text": "words.txt"},
         "names no file": {"text": "<image>"},

@@ -25,6 +25,21 @@ def test_the_caption_of_the_source_wins():
     assert (item.answer, item.target, item.derived) == ("A view.", "A view.", "x")
 
 
+def test_a_blank_caption_of_the_source_is_none():
+    blank = FrameAnnotations(caption=" \n")
+    assert encode("image_captioning", 1, annotations=blank) == []
+    padded = FrameAnnotations(caption=" A view.\n")
+    (item,) = encode("image_captioning", 1, annotations=padded)
+    assert TASK.parse(item.target, item) == (item.answer, None) == ("A view.", None)
+
+
+def test_a_caption_without_facts_is_rewarded_by_its_words():
+    (item,) = encode("image_captioning", 1, annotations=FrameAnnotations(caption="All is calm."))
+    assert TASK.reward(item, "All is calm.") == 1
+    assert TASK.reward(item, "Something else") == 0
+    assert TASK.reward(item, "All is well.") == pytest.approx(2 / 3)
+
+
 def test_a_composed_caption_says_all_labels_and_that_it_is_composed():
     items = encode("image_captioning", 40, annotations=HOOK)
     assert {item.derived for item in items} == {DERIVED}

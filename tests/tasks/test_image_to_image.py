@@ -52,6 +52,17 @@ def test_a_missing_depth_map_counts_as_worst():
     assert found == {"delta1": 0.5, "abs_rel": 0.5, "rmse": 0.5, "parsed": 0.5}
 
 
+def test_a_map_without_a_measurement_is_left_out_of_the_means():
+    depth = task("depth_estimation")
+    (item,) = encode("depth_estimation", 1, maps=["depth"])
+    nothing = depth.compare(np.zeros((8, 8), np.uint16), np.ones((8, 8), np.uint8), {})
+    assert all(np.isnan(value) for value in nothing.values())
+    assert depth.quality(nothing) == 0.0
+    good = {"delta1": 0.5, "abs_rel": 0.1, "rmse": 0.2}
+    found = depth.metrics([Scored(item, good), Scored(item, nothing)])
+    assert found == pytest.approx({**good, "parsed": 1.0})
+
+
 # ---- desmoking ----
 
 
@@ -94,7 +105,7 @@ def test_next_frame_is_k_seconds_on():
         gaps.add(k)
         assert 1 <= k <= 10
         assert re.search(rf"\b{k} second{'' if k == 1 else 's'}\b", item.prompt)
-        assert "phase preparation" in item.prompt
+        assert "Phase preparation." in item.prompt
         assert item.derived is None
     assert len(gaps) == 10
 
@@ -140,7 +151,7 @@ def test_next_frame_with_the_direction_of_motion():
     assert len(items) == 19
     for item in items:
         assert item.derived == DERIVED
-        assert "dissection, hook moves to the right, grasper stays still" in item.prompt
+        assert "Dissection, hook moves to the right, grasper stays still." in item.prompt
 
 
 def test_both_forms_of_the_prompt_occur():
@@ -153,5 +164,5 @@ def test_both_forms_of_the_prompt_occur():
         dense=lambda index, name: png(np.full((8, 8), 4)),
         segments=[segment("action", "dissection", 0, 30)],
     )
-    forms = {("phase" in item.prompt, "hook stays still" in item.prompt) for item in items}
+    forms = {("Phase" in item.prompt, "hook stays still" in item.prompt) for item in items}
     assert forms == {(True, False), (False, True)}

@@ -34,6 +34,12 @@ def test_the_sources_own_questions_in_its_order():
     assert questions() == []
 
 
+def test_a_question_without_an_answer_is_not_asked():
+    (kept,) = questions(Question("What?", " "), Question("Where?", "", Box(*BOX)))
+    assert kept.prompt == "Where?" and kept.id.endswith("/1")
+    assert TASK.parse(kept.target, kept) == (kept.answer, None)
+
+
 def test_registered_as_an_extension():
     assert tasks.entry(TASK.name).origin == "surgzoo's extensions"
     assert TASK.number is None
