@@ -40,7 +40,7 @@ _SPECIAL = re.compile(
 )
 _NOTHING = re.compile(
     r"\b(?:none|nothing|not applicable"
-    r"|no (?:[a-z]+ ){0,3}?"
+    r"|(?:no|(?:not|dont|cannot|cant) (?:see|find|detect)(?: any)?) (?:[a-z]+ ){0,3}?"
     r"(?:instrument|tool|tissue|organ|structure|triplet|action|device|object|box|bounding|one)(?:e?s)?"
     r"|not (?:[a-z]+ )?(?:present|visible|seen|in (?:the |this )?(?:view|image|frame|picture)"
     r"|found|detected|shown))\b"

@@ -36,6 +36,7 @@ _ITEM = re.compile(
 _BARE_LIST = re.compile(
     r"(?:[\W_\d]|\b(?:a|and|answer|are|criteria|criterion|final|is|of|only|or|the|these|those)\b)*"
 )
+_BITS = re.compile(r"[01](?:(?: ?, ?| )[01])*")
 _RANGE = re.compile(r"(?<=criteria )([1-9]) ?(?:-|–|to|through) ?([1-9])\b")
 _ALL = re.compile(r"\b(?:all|both|each|every)\b")
 _NONE = re.compile(r"\bnone\b|\b(?:no|neither|zero)\b[^.;]{0,20}\b(?:criterion|criteria)\b")
@@ -45,6 +46,9 @@ _ONLY = re.compile(r"\b(?:only|just)\b")
 _HEDGED = re.compile(
     r"\b(?:all|both|each|every)\b[^.;]{0,12}\b(?:but|except|save)\b"
     r"|\b(?:partial|partially|partly|almost|nearly|incompletely)\b"
+    r"|\b(?:cannot|cant|can not|unable to|impossible to|hard to|difficult to|not possible to)"
+    r"(?: \w+){0,2}? (?:tell|say|said|assess|judge|determine|evaluate|know|answer|decide)d?\b"
+    r"|\b(?:unclear|uncertain|unsure|not sure|not clear|not certain) (?:if|whether)\b"
 )
 
 
@@ -62,6 +66,8 @@ def find(text: str, names: Sequence[str]) -> tuple[list[bool] | None, str | None
     spoken of would be worth a point. Never raises.
     """
     plain = _plain(text, names)
+    if _BITS.fullmatch(plain.strip(" .")):
+        plain = f"[{', '.join(re.findall('[01]', plain))}]"
     if hedge := _HEDGED.search(plain):
         return None, f"is no plain yes or no ('{hedge.group()}'): {quote(text)}"
     items = _items(plain, len(names))

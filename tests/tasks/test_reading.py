@@ -29,6 +29,7 @@ def names(text, known=TOOLS):
         ("neddle drivers", ["needle driver"]),
         ("unhooked hooking", ["hook"]),  # a part of a word is no name, a verb ending is
         ("hooligan", []),
+        ("a needle", []),
         ("no hook, but a grasper", ["grasper"]),
         ("not the hook", []),
         ("no grasper or hook", []),
@@ -57,6 +58,14 @@ def test_a_near_miss_of_two_names_is_neither():
     known = ("cystic ductus", "cystic ductum")
     assert names("cystic ductux", known) == []
     assert names("cystic ductus", known) == ["cystic ductus"]
+
+
+def test_a_name_inside_another_is_not_said_by_it():
+    known = ("clip", "clipper", "cystic duct", "duct")
+    assert names("The clipper is at the cystic duct", known) == ["clipper", "cystic duct"]
+    assert names("a clip on the duct", known) == ["clip", "duct"]
+    assert names("clipper", ("clip",)) == []
+    assert names("bipolar", ("polar", "monopolar")) == []
 
 
 def test_a_derived_word_is_no_slip():
@@ -118,6 +127,8 @@ def test_spoken(text, expected):
         "[]",
         "It is not visible",
         "It is not in the image",
+        "I don't see any surgical tools.",
+        "I cannot detect any instrument here",
         "no action triplets",
     ],
 )

@@ -124,6 +124,9 @@ def test_wordings_are_read(met, subject, between, stop, data):
             [1, 0, 1],
         ),
         ("C1: y, C2: n, C3: y", [1, 0, 1]),
+        ("1, 0, 1", [1, 0, 1]),
+        ("1 0 1.", [1, 0, 1]),
+        ("C1: no, the ducts cannot be seen. C2: no. C3: yes.", [0, 0, 1]),
         ("Criteria 1-3: yes", [1, 1, 1]),
         ("The answer is criteria 1 and 3.", [1, 0, 1]),
         ("All achieved.", [1, 1, 1]),
@@ -150,6 +153,13 @@ def test_tolerant(text, met):
         ("Criterion 1: N/A. Criterion 2: N/A. Criterion 3: N/A.", "gives no verdict: "),
         ("Criterion 1 cannot be assessed.", "gives no verdict: "),
         ("Criterion 2: unclear", "gives no verdict: "),
+        ("I cannot tell if all criteria are met.", "is no plain yes or no ('cannot tell')"),
+        ("It is unclear whether all three are met", "is no plain yes or no ('unclear whether')"),
+        (
+            "Whether criteria 1, 2 and 3 are met cannot be determined",
+            "is no plain yes or no ('cannot be determined')",
+        ),
+        ("1, 0", "tells no criterion from another: "),
         ("Criterion 1: Yes.", "says nothing of criterion 2 (hepatocystic triangle): "),
         (
             "Criterion 1: Yes. Criterion 1: No. C2: no. C3: no",
