@@ -7,6 +7,11 @@
 Writes DATA_DIR/surg_sigma_db/TASK/VERSION; read it with surgzoo.load(TASK, split="train").
 Finished tasks are left as they are, and a build that was interrupted goes on where it was.
 Conversations that fail a quality gate go to quarantine.jsonl, each with the reason.
+
+  surgzoo build_db --sources=synthsurg.small --tasks=all --check
+
+then reads every answer back from its text, scores the truth and the shuffled truth, and fails when
+a task is not sound (docs/database.md).
 """
 
 from __future__ import annotations
@@ -34,6 +39,7 @@ _IMAGES = flags.DEFINE_enum(
 )
 _QUARANTINED = flags.DEFINE_float("max_quarantined", 0.01, "largest share of a task held back")
 _WORKERS = flags.DEFINE_integer("workers", 0, "processes; 0 = one a core")
+_CHECK = flags.DEFINE_bool("check", False, "read all answers back, score truth and shuffled truth")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "build again what is built")
 
 
@@ -61,10 +67,23 @@ def main(argv: list[str]) -> None:
         wording=wording,
         limits=limits,
     )
-    print(summary(build(plan, workers=_WORKERS.value, overwrite=_OVERWRITE.value)))
+    stores = build(plan, workers=_WORKERS.value, overwrite=_OVERWRITE.value)
+    print(summary(stores))
     for source, count in plan.left_out.items():
         if count:
             print(f"{source}: {count} videos are in no split of the scheme and were left out")
+    if _CHECK.value:
+        report_check(_DATA_DIR.value, [name for name, store in stores.items() if store is not None])
+
+
+def report_check(data_dir: str, names: list[str]) -> None:
+    """Prints what `evaluate/check.py` finds. Raises ValueError when a task is not sound."""
+    from surgzoo.evaluate import check
+
+    found = check.check(data_dir, names)
+    print(f"\n{check.table(found)}")
+    if bad := [item.task for item in found if item.problem]:
+        raise ValueError(f"not sound: {', '.join(bad)}; the verdicts above say why")
 
 
 def schemes(items: list[str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import math
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +21,7 @@ import numpy as np
 import simplejpeg
 
 from surgzoo.db import ontology, schema
-from surgzoo.db.records import DENSE, FrameRecord
+from surgzoo.db.records import FrameRecord
 from surgzoo.db.schema import Box, Conversation, Media
 from surgzoo.db.store import Store
 from surgzoo.tasks.base import Task
@@ -28,6 +29,7 @@ from surgzoo.tasks.base import Task
 Images = Literal["decode", "header", "off"]
 
 TOLERANCE = 1e-3  # boxes are written in thousandths
+_PNG = b"\x89PNG\r\n\x1a\n"
 _REST = re.compile(r"\d+/\w+/\d+")  # frame, task, part
 _TRIPLET = ("instrument", "verb", "target")
 
@@ -202,6 +204,8 @@ class Gatekeeper:
         self._prefix = f"{store.source}.{store.config}/{video}/"
         self._ids: set[str] = set()
         self._frames: dict[tuple[int, str], str | None] = {}
+        # (frame, name) -> the encoded map; raises KeyError. A build has the maps at hand.
+        self.map_of: Callable[[int, str], bytes] = functools.partial(store.map, video)
 
     def look(self, record: FrameRecord) -> None:
         """Checks the image of a record that is at hand, so that it need not be read again."""
@@ -257,19 +261,28 @@ class Gatekeeper:
         return None
 
     def _frame(self, index: int, media: Media) -> str | None:
-        kind = media.kind if media.kind in DENSE else "image"
+        kind = "image" if media.kind in ("image", "clip") else media.kind  # else a map
         if (index, kind) not in self._frames:
-            record = self._store.frame(media.video, index)
-            data = record.image if kind == "image" else record.dense.get(kind, b"")
-            self._frames[index, kind] = image_fault(data, self._limits.images)
+            self._frames[index, kind] = image_fault(self._data(index, kind), self._limits.images)
         return self._frames[index, kind]
+
+    def _data(self, index: int, kind: str) -> bytes:
+        if kind == "image":
+            return self._store.frame(self._stored.video.id, index).image
+        try:
+            return self.map_of(index, kind)
+        except KeyError:
+            return b""
 
 
 def image_fault(data: bytes, images: Images) -> str | None:
     """Why encoded bytes are no image. A JPEG is decoded in grey at an eighth of its size, which
-    reads every byte of it and costs a fraction of a whole decoding."""
+    reads every byte of it and costs a fraction of a whole decoding; of a PNG the checksums are
+    compared, which takes a twentieth of the time of decoding."""
     if not data:
         return "is not stored"
+    if data.startswith(_PNG):
+        return _png_fault(data) if images == "decode" else None
     try:
         if not data.startswith(b"\xff\xd8"):
             flat = np.frombuffer(data, np.uint8)
@@ -283,3 +296,18 @@ def image_fault(data: bytes, images: Images) -> str | None:
     except ValueError as error:
         return f"cannot be decoded: {error}"
     return None
+
+
+def _png_fault(data: bytes) -> str | None:
+    """Walks the chunks of a PNG: length, kind, content, CRC-32 of kind and content (ISO 15948)."""
+    view, place = memoryview(data), len(_PNG)
+    while place + 12 <= len(data):
+        end = place + 8 + int.from_bytes(view[place : place + 4], "big")
+        if end + 4 > len(data):
+            break
+        if zlib.crc32(view[place + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            return f"the PNG is damaged at byte {place}"
+        if view[place + 4 : place + 8] == b"IEND":
+            return None
+        place = end + 4
+    return "the PNG is cut off"

@@ -23,6 +23,8 @@ from surgzoo.db.store import Store
 from surgzoo.tasks.base import Context
 from surgzoo.tasks.wording import Wording
 
+HELD_BYTES = 64 << 20  # of a video's encoded maps; several tasks and the gates ask for them
+
 
 @dataclasses.dataclass(frozen=True)
 class Part:
@@ -58,7 +60,8 @@ def write(
     store = _store(job.data_dir, job.source, job.config)
     stored = store.video(job.video)
     gates = Gatekeeper(store, job.video, limits)
-    footage = store.footage(stored, gates.look)
+    footage = store.footage(stored, gates.look, hold=HELD_BYTES)
+    gates.map_of = footage.dense
     context = Context(job.config, stored.video, job.split, wording)
     parts: dict[str, Part] = {}
     keys, key_of = array("Q"), functools.lru_cache(maxsize=None)(media_key)

@@ -92,6 +92,10 @@ class Operation:
         """Independent random numbers: one part of an operation does not shift another."""
         return np.random.default_rng((self.seed, self.number, purpose))
 
+    def draw(self, t: float) -> np.random.Generator:
+        """Random numbers of a moment for its annotations; no picture depends on them."""
+        return np.random.default_rng((self.seed, self.number, 5, round(t * 1000)))
+
     # The plan costs next to nothing; what only pictures need is baked with the first of them.
 
     @functools.cached_property

@@ -51,7 +51,12 @@ class SynthSurg(SourceBuilder):
     """Builder of the rendered source."""
 
     name = source = truth.SOURCE
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")
+    RELEASE_NOTES = {
+        "1.0.0": "First patients.",
+        "1.1.0": "Idle instruments that look idle.",
+        "1.2.0": "Two questions a frame. Pictures, maps and the other labels are those of 1.1.0.",
+    }
     BUILDER_CONFIGS = [
         SynthSurgConfig(name="fps1", description="66 videos, 256 x 256, one frame a second"),
         SynthSurgConfig(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from surgzoo.datasets.synthsurg import plan
+from surgzoo.datasets.synthsurg import plan, questions
 from surgzoo.datasets.synthsurg.plan import Entry
 from surgzoo.datasets.synthsurg.render import BAG_TRACK, HANDS, Operation, Pose, View
 from surgzoo.db import captions, ontology, schema
@@ -37,6 +37,9 @@ def frame_annotations(operation: Operation, view: View, t: float) -> schema.Fram
         tissues=tissues,
         triplets=triplets,
         criteria=_criteria(operation, view.values),
+        questions=questions.ask(
+            operation.draw(t), label("phase", phase.name), instruments, triplets
+        ),
         caption=_caption(operation, phase, step, view, instruments, triplets, bool(blood)),
         flags={
             "smoke": round(view.smoke, 3),

@@ -130,19 +130,30 @@ class Store:
         self,
         stored: records.StoredVideo,
         look: Callable[[records.FrameRecord], None] = lambda record: None,
+        *,
+        hold: int = 0,
     ) -> Footage:
         """A video's annotations, all frames read once; pixels stay in the store.
 
-        `look` sees every whole record as it is read.
+        `look` sees every whole record as it is read. `hold` bytes of encoded maps are kept for
+        `Footage.dense`: for who is going to ask for them, as a map costs reading its whole record.
         """
         derived = {name: found.has(stored.video.id) for name, found in self._derived.items()}
         shots = []
+        kept: dict[tuple[int, str], bytes] = {}
         for record in self.records(stored):
             look(record)
             shots.append(self._shot(record, derived))
-        return Footage(
-            stored.video, shots, stored.annotations, functools.partial(self.map, stored.video.id)
-        )
+            for name, data in record.dense.items():
+                if len(data) <= hold:
+                    kept[record.frame.index, name] = data
+                    hold -= len(data)
+
+        def dense(index: int, name: str) -> bytes:
+            found = kept.get((index, name))
+            return self.map(stored.video.id, index, name) if found is None else found
+
+        return Footage(stored.video, shots, stored.annotations, dense)
 
     def _shot(self, record: records.FrameRecord, derived: dict[str, frozenset[int]]) -> Shot:
         """A frame with its own maps and, where it lacks them, the derived ones."""

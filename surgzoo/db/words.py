@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 NEAR = 0.85  # difflib ratio of a near miss
 MAX_WORDS = 400  # near misses are searched in that many words; a longer text is not an answer
+NEAR_RUNS = 16384  # runs of words of a vocabulary whose nearest name is remembered
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TOKEN = re.compile(r"[^\W_]+|[,;:\n|*•]|\.(?=\s|$)")
@@ -120,6 +121,14 @@ class Vocabulary:
         if len(self._forms) < len(self.names):  # two names fell together: read words as they are
             self._stem = str
             self._forms = {self._form(name): name for name in self.names}
+        # Numbers of words that may be a slip of a form: its own, one fewer, one more.
+        self._sized = []
+        for form, name in self._forms.items():
+            length = form.count(" ") + 1
+            counts = sorted({max(length - 1, 1), length, length + 1})
+            self._sized.append((form, name, counts))
+        self._reach = max((counts[-1] for _, _, counts in self._sized), default=0)
+        self._near = functools.lru_cache(maxsize=NEAR_RUNS)(self._near_words)
         longest_first = sorted((form for form in self._forms if form), key=len, reverse=True)
         self._pattern = re.compile(
             rf"(?<!\S)(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})(?!\S)"
@@ -186,15 +195,23 @@ class Vocabulary:
 
     def _nearest(self, items: list[Item], start: int) -> tuple[str, int] | None:
         """The one name near to the words that begin at `start`, and how many words that takes."""
+        words = []
+        for item in items[start : start + self._reach]:
+            if item.kind != "word":
+                break
+            words.append(item.text)
+        return self._near(tuple(words))
+
+    def _near_words(self, words: tuple[str, ...]) -> tuple[str, int] | None:
+        """As `_nearest`, of a run of words; the same few runs stand in text after text."""
+        stems = [self._stem(word) for word in words]
+        said = [" ".join(stems[:count]) for count in range(len(words) + 1)]
         best: dict[str, tuple[float, int]] = {}
-        for form, name in self._forms.items():
-            length = form.count(" ") + 1
-            for count in {max(length - 1, 1), length, length + 1}:
-                run = items[start : start + count]
-                if len(run) < count or any(item.kind != "word" for item in run):
-                    continue
-                said = " ".join(self._stem(item.text) for item in run)
-                ratio = likeness(said, form)
+        for form, name, counts in self._sized:
+            for count in counts:
+                if count > len(words):
+                    break
+                ratio = likeness(said[count], form)
                 if ratio > best.get(name, (0.0, 0))[0]:
                     best[name] = ratio, count
         near = [(name, count) for name, (ratio, count) in best.items() if ratio >= NEAR]

@@ -126,7 +126,9 @@ def test_a_killed_build_goes_on_and_leaves_nothing_that_looks_finished(
     footage, read = Store.footage, []
     monkeypatch.setattr(spool, "write", write)
     monkeypatch.setattr(
-        Store, "footage", lambda self, v, *rest: read.append(v.video.id) or footage(self, v, *rest)
+        Store,
+        "footage",
+        lambda self, v, *rest, **more: read.append(v.video.id) or footage(self, v, *rest, **more),
     )
     build(plan, workers=1)
     assert len(encoded) == len(read) == 3 and not set(encoded) & set(read)
@@ -257,7 +259,9 @@ def test_a_task_without_labels_is_told_and_not_looked_for_again(extra_tasks, dat
     assert not (data_dir / DATABASE / "silent" / "1.0.0").exists()
     read = []
     footage = Store.footage
-    monkeypatch.setattr(Store, "footage", lambda *args: read.append(args) or footage(*args))
+    monkeypatch.setattr(
+        Store, "footage", lambda *args, **more: read.append(args) or footage(*args, **more)
+    )
     assert build(plan, workers=1)["silent"] is None and not read
     wording = dataclasses.replace(plan_lib.WORDING, seed=1)
     other = plan_lib.make(data_dir, [SOURCE], ["silent"], wording=wording)

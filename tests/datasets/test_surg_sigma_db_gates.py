@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+import cv2
 import numpy as np
 import pytest
 import simplejpeg
@@ -156,6 +157,9 @@ def test_rounding_is_no_defect_and_another_box_is():
 
 
 IMAGE = simplejpeg.encode_jpeg(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+MAP = cv2.imencode(".png", np.random.default_rng(0).integers(0, 9, (64, 64), np.uint16))[
+    1
+].tobytes()
 DAMAGED = {
     "cut": IMAGE[: len(IMAGE) // 2],
     "empty": b"",
@@ -179,6 +183,20 @@ def test_a_damaged_middle_needs_decoding():
     assert gates.image_fault(bytes(torn), "header") is None
 
 
+@pytest.mark.parametrize("bits", [np.uint8, np.uint16])
+def test_a_damaged_map(bits):
+    levels = np.random.default_rng(0).integers(0, 200, (40, 50)).astype(bits)
+    whole = cv2.imencode(".png", levels)[1].tobytes()
+    assert gates.image_fault(whole, "decode") is None
+    assert gates.image_fault(whole + b"\0" * 9, "decode") is None  # decoders ignore what follows
+    for length in range(8, len(whole)):
+        assert gates.image_fault(whole[:length], "decode") == "the PNG is cut off"
+    for place in range(8, len(whole)):
+        torn = bytearray(whole)
+        torn[place] ^= 0x10
+        assert gates.image_fault(bytes(torn), "decode"), place
+
+
 class Shelf:
     """A store of four frames; the third image is torn."""
 
@@ -189,6 +207,12 @@ class Shelf:
 
     def video(self, name):
         return records.StoredVideo(VIDEO, 0, 4)
+
+    def map(self, video, index, name):
+        """Derived depth of frame 3, which no record holds."""
+        if (index, name) == (3, "depth"):
+            return MAP
+        raise KeyError(name)
 
     def frame(self, video, index):
         self.read.append(index)
@@ -277,3 +301,9 @@ def test_an_answer_in_pixels_is_stored_pixels():
     assert keeper()[0].check(depth(there, "<video>"), Depth()).gate == "round_trip"
     assert "frame 2" in keeper()[0].check(depth(torn), Depth()).reason
     assert keeper()[0].check(depth(without), Depth()).reason == "frame 1: is not stored"
+    derived = {"media": {**without["media"], "first": 3}}
+    assert keeper()[0].check(depth(derived), Depth()) is None
+    keep, shelf = keeper()
+    keep.map_of = lambda index, name: MAP if (index, name) == (1, "depth") else b""
+    assert keep.check(depth(without), Depth()) is None
+    assert 1 not in shelf.read  # the map was at hand

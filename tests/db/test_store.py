@@ -94,6 +94,21 @@ def test_video_annotations_and_splits(store):
     assert [v.video.id for v in store.select("all")] == ["a", "b", "c"]
 
 
+def test_maps_that_are_held_are_not_read_again(store, monkeypatch):
+    stored = store.videos[0]
+    held = store.footage(stored, hold=len(b"png bytes"))
+    tight = store.footage(stored, hold=len(b"png bytes") - 1)
+    read = []
+    of = type(store).frame
+    monkeypatch.setattr(
+        type(store), "frame", lambda self, *place: read.append(place) or of(self, *place)
+    )
+    assert held.dense(1, "depth") == b"png bytes" and read == []
+    assert tight.dense(1, "depth") == b"png bytes" and read == [(stored.video.id, 1)]
+    with pytest.raises(KeyError, match="frame 0 has no map 'depth'"):
+        held.dense(0, "depth")
+
+
 def test_a_store_travels_to_a_worker_without_its_reader(store):
     first = store[0]
     assert pickle.loads(pickle.dumps(store))[0] == first

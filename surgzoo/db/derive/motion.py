@@ -105,13 +105,11 @@ def _alone(items: Sequence[Instrument]) -> list[Instrument]:
 
 
 def _centroid(mask: Bool[np.ndarray, "H W"]) -> tuple[float, float]:
-    count = mask.sum()
-    if not count:
+    found = np.flatnonzero(mask)  # an instrument fills a small part of a mask: few to add up
+    if not len(found):
         raise ValueError("an empty mask moves nowhere")
-    height, width = mask.shape
-    x = float(mask.sum(axis=0) @ np.arange(width) / count)
-    y = float(mask.sum(axis=1) @ np.arange(height) / count)
-    return x, y
+    y, x = np.divmod(found, mask.shape[1])
+    return float(x.sum() / len(found)), float(y.sum() / len(found))
 
 
 def mask(footage: Footage, index: int) -> UInt8[np.ndarray, "H W"]:

@@ -110,6 +110,7 @@ class Reading(NamedTuple):
     concepts: tuple[str, ...]
 
 
+@functools.lru_cache(maxsize=4096)  # every sentence asks for the same names
 def sayable(name: str) -> bool:
     """Whether a sentence with the name can be read again: not "other tool"."""
     return any(stem(word) not in GENERIC for word in split_words(name))
