@@ -10,7 +10,9 @@ Any OpenAI-compatible server will do. Replies are cached: a run that ends early 
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from absl import flags
@@ -30,6 +32,20 @@ _TIMEOUT = flags.DEFINE_float("timeout", 60.0, "seconds a request may take")
 _PRICE_IN = flags.DEFINE_float("price_in", 0.0, "price of a million prompt tokens")
 _PRICE_OUT = flags.DEFINE_float("price_out", 0.0, "price of a million written tokens")
 _YES = flags.DEFINE_bool("yes", False, "start; without it only the estimate is printed")
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Names the file in an error of writing, such as that of a full disk, and the way on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise  # says it already
+        raise OSError(
+            f"{path} could not be written ({error.strerror}): make room and run again, the replies "
+            f"are kept in the cache"
+        ) from None
 
 
 def main(argv: list[str]) -> None:
@@ -62,7 +78,7 @@ def main(argv: list[str]) -> None:
         estimate = Estimate()
         for _, item in read():
             if item is not None:
-                estimate.add(item, endpoint.model, cache)
+                estimate.add(item, endpoint, cache)
         price = estimate.price(_PRICE_IN.value, _PRICE_OUT.value)
         print(
             f"{estimate.requests} requests ({estimate.cached} more are answered already), about "
@@ -73,12 +89,14 @@ def main(argv: list[str]) -> None:
             print("nothing was asked; add --yes to start")
             return
         counts: collections.Counter[str] = collections.Counter()
+        examples: dict[str, str] = {}
         partial = out.with_name(out.name + ".partial")
         partial.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w", encoding="utf-8") as file:
+        with _naming(partial), open(partial, "w", encoding="utf-8") as file:
             for conversation, outcome in rewrite(read(), endpoint, cache, workers=_WORKERS.value):
                 if outcome is not None:
                     counts["kept" if outcome.kept else outcome.reason] += 1
+                    examples.setdefault(outcome.reason, outcome.detail)
                     conversation = conversations.enriched(
                         conversation, _WHAT.value, outcome, endpoint.model
                     )
@@ -87,5 +105,6 @@ def main(argv: list[str]) -> None:
     total = sum(counts.values())
     print(f"{total} texts, {counts.pop('kept', 0)} rewritten; the others stay as composed")
     for reason, count in counts.most_common():
-        print(f"  {count:>6}  {reason}")
+        example = f" (the first: {examples[reason]})" if examples[reason] else ""
+        print(f"  {count:>6}  {reason}{example}")
     print(f"conversations: {out}")

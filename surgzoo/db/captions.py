@@ -12,15 +12,14 @@ from collections.abc import Iterable, Sequence
 
 from surgzoo.db import ontology
 from surgzoo.db.footage import Footage
+from surgzoo.db.reasoning.grammar import capital, listing, third
+from surgzoo.db.reasoning.labels import SMOKE, is_null
 from surgzoo.db.schema import FrameAnnotations, Segment, Triplet, Video
 
 DERIVED = "templated from labels"  # what a record says about its composed caption
 
-SMOKE = 0.3  # `flags["smoke"]` from which the caption mentions it (our choice)
 HELD = 2 / 3  # share of a clip's frames in which an act goes on to be said as its background
 MOST_ACTS = 8  # of a chain; the rest of a longer clip is left unsaid
-
-_NOTHING = "null_verb"
 
 _STAGES = {  # (phase known, step known)
     (True, True): ("{phase}, {step}", "{step} in the phase of {phase}", "{phase}, now {step}"),
@@ -50,24 +49,12 @@ def clause(instrument: str, verb: str, target: str) -> str:
     """Shown names to "the hook dissects the cystic duct"; verb "" = it does nothing."""
     if not verb:
         return f"the {instrument} is off the tissue"
-    return f"the {instrument} {third_person(verb)} the {target}"
-
-
-def third_person(verb: str) -> str:
-    """ "cut" -> "cuts", "push" -> "pushes", "carry" -> "carries"; in a phrase its first word."""
-    first, _, rest = verb.partition(" ")
-    if first.endswith(("s", "sh", "ch", "x", "z", "o")):
-        first += "es"
-    elif first.endswith("y") and first[-2:-1] not in ("", *"aeiou"):
-        first = first[:-1] + "ies"
-    else:
-        first += "s"
-    return f"{first} {rest}" if rest else first
+    return f"the {instrument} {third(verb)} the {target}"
 
 
 def sentence(text: str) -> str:
     """With a capital and a full stop."""
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{capital(text)}."
 
 
 def chain(acts: Sequence[str], held: Sequence[str] = (), joint: str = " while ") -> str:
@@ -99,7 +86,7 @@ def frame(video: Video, annotations: FrameAnnotations, variant: int) -> str | No
         rest = [f"the {_name('instrument', c)}" for c in dict.fromkeys(seen) if c not in named]
         if rest:
             frames = _ALSO_IN_VIEW if acts else _IN_VIEW
-            parts.append(pick(frames).format(names=_listed(rest)))
+            parts.append(pick(frames).format(names=listing(rest)))
         elif not seen and not acts:
             parts.append(pick(_EMPTY))
     if annotations.flags.get("smoke", 0.0) >= SMOKE:
@@ -119,7 +106,7 @@ def stretch(footage: Footage, start: float, end: float, variant: int) -> str | N
         return None
     shots = footage.shots[clip.first : clip.first + clip.count]
     frames = [
-        [clause_of(t) for t in shot.annotations.triplets or () if t.verb.concept != _NOTHING]
+        [clause_of(t) for t in shot.annotations.triplets or () if not is_null(t.verb)]
         for shot in shots
     ]
     joint = _Picks(variant)(_TOGETHER[:2])
@@ -136,7 +123,7 @@ def stretch(footage: Footage, start: float, end: float, variant: int) -> str | N
 
 def clause_of(triplet: Triplet) -> str:
     """The clause of an annotated triplet."""
-    verb = "" if triplet.verb.concept == _NOTHING else _name("verb", triplet.verb.concept)
+    verb = "" if is_null(triplet.verb) else _name("verb", triplet.verb.concept)
     return clause(
         _name("instrument", triplet.instrument.concept),
         verb,
@@ -182,13 +169,7 @@ def _opening(video: Video, annotations: FrameAnnotations, pick: _Picks) -> str:
             phase=_name("phase", annotations.phase.concept) if annotations.phase else "",
             step=_name("step", annotations.step.concept) if annotations.step else "",
         )
-    text = text.format(procedure=procedure, stage=stage)
-    return text[:1].upper() + text[1:]
-
-
-def _listed(names: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return capital(text.format(procedure=procedure, stage=stage))
 
 
 def _runs(frames: Iterable[Sequence[str]]) -> list[str]:

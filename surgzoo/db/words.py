@@ -100,6 +100,8 @@ def stem(word: str) -> str:
     Crude, which is harmless: names and text go through it alike, and a vocabulary in which two
     names would fall together is read without it.
     """
+    if len(word) > 4 and word.endswith(("ies", "ied")):
+        return f"{word[:-3]}y"
     if len(word) > 5 and word.endswith("ing"):
         word = word[:-3]
     elif len(word) > 4 and word.endswith("ed"):

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import http.server
 import json
+import socket
 import threading
 import time
 
@@ -76,3 +77,25 @@ def serve(script):
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextlib.contextmanager
+def trickle():
+    """Yields the address of a server that sends a byte of a reply ten times a second, for ever."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer():
+        with contextlib.suppress(OSError):
+            client, _ = listener.accept()
+            with client:
+                client.recv(1 << 16)
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while True:
+                    client.sendall(b" ")
+                    time.sleep(0.1)
+
+    threading.Thread(target=answer, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    finally:
+        listener.close()

@@ -250,7 +250,109 @@ def plant(kind: str, rng: random.Random, text: str, labels: Labels) -> str | Non
                 return None
             name = ontology.name("phase", rng.choice(new))
             return text[: found.start(1)] + name + text[found.end(1) :]
+        case "look":
+            held = {grammar.LOOKS[c] for c in names.held["instrument"] if c in grammar.LOOKS}
+            own = {look for looks in held for look in looks}
+            every = {look for looks in grammar.LOOKS.values() for look in looks}
+            return _swap(rng, text, own, sorted(every - own))
+        case "procedure":
+            found = re.search(r"(?:operation|This) is (?:an? )?([a-z -]+)\.", text)
+            own = ontology.name(kind, labels.video.procedure)
+            if not found or found[1] != own:
+                return None
+            return text[: found.start(1)] + rng.choice(OPERATIONS) + text[found.end(1) :]
+    sentence = _false(kind, rng, labels)
+    return None if sentence is None else f"{text} {sentence}"
+
+
+OPERATIONS = ("nephrectomy", "prostatectomy", "gastric bypass")  # random videos have another
+
+
+def _false(kind: str, rng: random.Random, labels: Labels) -> str | None:
+    """A sentence that holds in no picture of the labels; None where they leave it open."""
+    known = [shot.annotations for shot in labels.shots]
+    views = [[i.label.concept for i in k.instruments or ()] for k in known]
+    triplets = None if any(k.triplets is None for k in known) else [k.triplets for k in known]
+
+    def name(part, concept):
+        return ontology.name(part, concept)
+
+    match kind:
+        case "smoke":
+            smoke = [k.flags.get("smoke", 0.1) for k in known]
+            if all(share < 0.05 for share in smoke):
+                return rng.choice(grammar.FORMS["smoke"])
+            return rng.choice(grammar.FORMS["no smoke"]) if min(smoke) >= 0.3 else None
+        case "idle":
+            every = [t for some in triplets or () for t in some]
+            working = {t.instrument.concept for t in every}
+            working -= {t.instrument.concept for t in every if t.verb.concept.startswith("null")}
+            working = sorted(c for c in working if lexicon.sayable(name("instrument", c)))
+            return f"The {name('instrument', rng.choice(working))} is idle." if working else None
+        case "nothing done":
+            busy = triplets and all(
+                any(not t.verb.concept.startswith("null") for t in some) for some in triplets
+            )
+            return rng.choice(grammar.FORMS[kind]) if busy else None
+        case "nothing in view":
+            return rng.choice(grammar.FORMS["no instrument"]) if all(views) else None
+        case "no action":
+            busy = all(k.actions for k in known)
+            return rng.choice(grammar.FORMS[kind]) if busy else None
+        case "relation denied":
+            always = set.intersection(*map(set, triplets)) if triplets else set()
+            always = [
+                t
+                for t in always
+                if not t.verb.concept.startswith("null")
+                and not t.target.concept.startswith("null")
+                and lexicon.sayable(name("instrument", t.instrument.concept))
+            ]
+            if not always:
+                return None
+            t = rng.choice(sorted(always, key=repr))
+            return (
+                f"The {name('instrument', t.instrument.concept)} does not "
+                f"{name('verb', t.verb.concept)} the {name('target', t.target.concept)}."
+            )
+        case "moment":
+            gone = sorted(set(views[0]) - set(views[-1]))
+            gone = [c for c in gone if not _acts(known[-1], c)]
+            if len(known) < 3 or known[-1].instruments is None or not gone:
+                return None
+            return f"At the end, the {name('instrument', rng.choice(gone))} is in view."
+        case "several":
+            found = {
+                c
+                for view in views
+                for c in view
+                if not grammar.plural(name("instrument", c)) and name("instrument", c)[-1] != "y"
+            }
+            single = sorted(c for c in found if all(view.count(c) < 2 for view in views))
+            return f"The {name('instrument', rng.choice(single))}s can be seen." if single else None
+        case "criteria":
+            states = [criterion.met for criterion in known[-1].criteria or ()]
+            new = [n for n in range(1, len(states) + 1) if n != sum(states)]
+            if not new:
+                return None
+            of = grammar.number(len(states))
+            return f"{grammar.number(rng.choice(new)).capitalize()} of the {of} criteria are met."
+        case "next":
+            end = labels.shots[-1].frame.time
+            coming = {s.label.concept for s in labels.segments if s.start > end}
+            new = [c for c in concepts(labels.video.source, "phase") if c not in coming]
+            if not labels.segments or not new:
+                return None
+            return f"The next phase is {name('phase', rng.choice(new))}."
+        case "claim":
+            return rng.choice(("There is bleeding.", "The view is red.", "The injury is visible."))
+        case "unknown":
+            return rng.choice(("A gizmo is in view.", "This is dangerous.", "It hardly matters."))
     raise ValueError(kind)
+
+
+def _acts(known, concept):
+    return any(t.instrument.concept == concept for t in known.triplets or ())
 
 
 def _exchange(rng, text, known):
@@ -307,4 +409,18 @@ KINDS = (
     "seconds",
     "denial",
     "previous",
+    "next",
+    "look",
+    "procedure",
+    "smoke",
+    "idle",
+    "nothing done",
+    "nothing in view",
+    "no action",
+    "relation denied",
+    "moment",
+    "several",
+    "criteria",
+    "claim",
+    "unknown",
 )

@@ -1,8 +1,13 @@
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reasoning_records import SOURCES, random_labels
 
-from surgzoo.db import captions
+from surgzoo.db import captions, ontology
+from surgzoo.db.footage import Footage
+from surgzoo.db.reasoning import Labels, verify
 from surgzoo.db.schema import FrameAnnotations, Instrument, Label, Triplet, Video
 
 FACTS = ("s/v", "s", "hepatobiliary", "cholecystectomy", "x")
@@ -15,22 +20,6 @@ def label(concept):
 
 def triplet(*concepts):
     return Triplet(*map(label, concepts))
-
-
-@pytest.mark.parametrize(
-    ("verb", "third"),
-    [
-        ("dissect", "dissects"),
-        ("push", "pushes"),
-        ("pass", "passes"),
-        ("carry", "carries"),
-        ("lay", "lays"),
-        ("pick up", "picks up"),
-        ("go", "goes"),
-    ],
-)
-def test_third_person(verb, third):
-    assert captions.third_person(verb) == third
 
 
 def test_golden_captions():
@@ -79,3 +68,26 @@ def test_every_variant_is_clean_text_with_all_names(variant):
 def test_two_kinds_are_needed():
     assert captions.frame(VIDEO, FrameAnnotations(phase=label("preparation")), 0) is None
     assert captions.frame(VIDEO, FrameAnnotations(instruments=(), triplets=()), 0) is not None
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_captions_of_every_source_hold(source):
+    """They go through the check that traces go through, and it catches another phase in them."""
+    rng = random.Random(source)
+    told = caught = 0
+    phases = [c for (kind, _), c in ontology.table(source).items() if kind == "phase"]
+    for _ in range(40):
+        labels = random_labels(rng, source, rng.choice((1, 4)))
+        first = Labels(labels.video, labels.shots[:1])
+        text = captions.frame(labels.video, labels.shots[0].annotations, rng.randrange(1 << 40))
+        chain = captions.stretch(Footage(labels.video, labels.shots), 0, 99, rng.randrange(9))
+        assert text is None or verify(text, first, labels.video) == [], text
+        assert chain is None or verify(chain, labels, labels.video) == [], chain
+        phase = labels.shots[0].annotations.phase
+        if text is None or phase is None:
+            continue
+        other = rng.choice([c for c in phases if c != phase.concept])
+        text += f" The phase is {ontology.name('phase', other)}."
+        told += 1
+        caught += verify(text, first, labels.video) != []
+    assert caught == told

@@ -1,11 +1,14 @@
 """What the checker reads out of a text that a language model may write, and what it lets pass."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from surgzoo.db import ontology
 from surgzoo.db.footage import Footage, Shot
-from surgzoo.db.reasoning import Labels, facts, verify
+from surgzoo.db.reasoning import Labels, compose, facts, verify
 from surgzoo.db.schema import (
     Box,
     Criterion,
@@ -72,7 +75,7 @@ def wrong(text, labels=LABELS):
 @pytest.mark.parametrize(
     "text",
     [
-        "In this view, a hook can be made out at the middle right, next to a grasper.",
+        "In this view, a hook can be made out at the middle right, along with a grasper.",
         "Two surgical instruments are visible: a hook on the right "
         "and a grasper in the upper left corner.",
         "The L-hook carefully dissects the cystic duct while the "
@@ -109,6 +112,18 @@ def wrong(text, labels=LABELS):
         "There are three tissues in view.",
         "Nothing of note.",
         "The hook dissects the duct.",
+        "The view is clear.",
+        "The hook with an L-shaped tip is in view.",
+        "A grasper with paired jaws is seen.",
+        "Criterion three is not met.",
+        "The first criterion is met, the third criterion is not.",
+        "Criteria 1 and 2 are met.",
+        "Not all criteria are met.",
+        "One criterion is not met.",
+        "Not every criterion is met.",
+        "The clipper cannot be seen.",
+        "Nothing of note is under way.",
+        "The arteries cannot be seen.",
         "",
     ],
 )
@@ -171,10 +186,73 @@ def test_true_in_other_words(text):
         "The yellow gallbladder is retracted by the grasper.",
         "It takes 8 seconds.",
         "There are 5 of them.",
+        "Several graspers are visible.",
+        "Zero instruments are in view.",
+        "Eleven instruments are in view.",
+        "A couple of hooks are in view.",
+        "Graspers are in view.",
+        "A second hook is in view.",
+        "Another instrument and another tool are beside a third.",
+        "A LigaSure is in view.",
+        "The duodenum is visible.",
+        "The arteries are visible.",
+        "Only the hook is in view.",
+        "The hook cannot be seen.",
+        "The hook can't be seen.",
+        "The hook is out of view.",
+        "Instruments: none.",
+        "Neither instrument is in view.",
+        "The view holds nothing but the hook.",
+        "The hook is left of the grasper.",
+        "The hook lies next to the grasper.",
+        "The gallbladder retracts the grasper.",
+        "The hook is dissecting nothing.",
+        "The instruments are idle.",
+        "The hook stops dissecting the cystic duct.",
+        "The hook is about to dissect the cystic duct.",
+        "Neither the hook nor the clipper dissects the cystic duct.",
+        "Nothing is dissected.",
+        "The calot triangle dissection phase has not begun.",
+        "This is the final phase.",
+        "The operation is an appendectomy.",
+        "Criterion three is met.",
+        "The third criterion is met.",
+        "The first criterion is not met.",
+        "Criteria 1, 2 and 3 are met.",
+        "Only one criterion is met.",
+        "Every criterion is met.",
+        "Each of the criteria is fulfilled.",
+        "No criterion is met.",
+        "0 of the three criteria are unmet.",
+        "The view is not free of smoke.",
+        "The view is not clear.",
+        "It lasts a minute.",
+        "The hook tears the cystic duct.",
+        "The hook approaches the liver.",
+        "The liver is diseased.",
+        "The hook has blunt jaws.",
+        "The grasper with an L-shaped tip is in view.",
+        "There are fewer than three instruments.",
     ],
 )
 def test_false_in_other_words(text):
     assert wrong(text) != []
+
+
+@pytest.mark.parametrize("kind", sorted(set(ontology.KINDS) - {"triplet"}))
+def test_every_name_alone_is_read_and_checked(kind):
+    """A name beside no other word, of every kind and source."""
+    for source in ontology.sources():
+        for (k, _), concept in ontology.table(source).items():
+            if k == kind:
+                video = dataclasses.replace(VIDEO, source=source)
+                text = f"We see the {ontology.name(kind, concept)}."
+                verify(text, Labels(video, LABELS.shots, SEGMENTS), video)
+
+
+@pytest.mark.parametrize("text", ["Two structures are seen.", "The cystic plate is a criterion."])
+def test_a_criterion_without_a_state_is_not_vouched_for(text):
+    assert "criterion" in wrong(text)[0] and "not annotated" in wrong(text)[0]
 
 
 @pytest.mark.parametrize(
@@ -200,6 +278,24 @@ def test_unlabelled_frames_bear_nothing_out():
             "not annotated"
         ]
     assert verify("A view.", shot, VIDEO) == []
+
+
+def test_the_phase_before_is_that_of_the_picture_spoken_of():
+    """A clip that begins in one phase and ends in the next: the first is the one before."""
+    shots = [
+        Shot(Frame("S1", i, time), FrameAnnotations(phase=label(phase)))
+        for i, (time, phase) in enumerate(
+            [(38.0, "calot_triangle_dissection"), (41.0, "clipping_and_cutting")]
+        )
+    ]
+    clip = Labels(VIDEO, tuple(shots), SEGMENTS)
+    told = "At the end, the phase is clipping and cutting. It follows the {} phase."
+    assert wrong(told.format("calot triangle dissection"), clip) == []
+    assert wrong(told.format("preparation"), clip) != []
+    for identity in map(str, range(40)):
+        assert wrong(compose(clip, VIDEO, 3, identity), clip) == []
+    texts = " ".join(compose(clip, VIDEO, 3, str(n)) for n in range(40))
+    assert "follows the calot triangle dissection" in texts and "preparation" not in texts
 
 
 def test_facts_have_kinds_values_and_spans():
@@ -259,7 +355,10 @@ PIECES = (
 )
 
 
-@given(st.lists(st.sampled_from(sorted(bag(PIECES))), max_size=30).map(" ".join))
+NAMES = {ontology.name(k, c) for (k, _), c in ontology.table("synthsurg").items() if k != "triplet"}
+
+
+@given(st.lists(st.sampled_from(sorted(bag(PIECES) | NAMES)), max_size=30).map(" ".join))
 def test_any_row_of_words_is_read(text):
     for fact in facts(text, "synthsurg"):
         assert 0 <= fact.start < fact.end <= len(text)

@@ -7,7 +7,7 @@ from reasoning_records import SOURCES, random_labels, random_video
 from test_reasoning_check import ACTING, LABELS, VIDEO, clip_labels
 
 from surgzoo.db.footage import Shot
-from surgzoo.db.reasoning import compose, grammar
+from surgzoo.db.reasoning import Labels, compose, grammar
 from surgzoo.db.schema import Frame, FrameAnnotations, Label
 
 
@@ -86,6 +86,14 @@ def test_a_clip_tells_its_moments():
     assert "clipping and cutting" in text.split("Level 3 Contextual")[1]
 
 
+def test_what_goes_on_is_told_once():
+    still = FrameAnnotations(triplets=ACTING.triplets)
+    shots = tuple(Shot(Frame("S1", i, float(i)), still) for i in range(3))
+    for identity in map(str, range(20)):
+        text = compose(Labels(VIDEO, shots), VIDEO, 2, identity)
+        assert text.count("cystic duct") == 1, text
+
+
 def test_asked_for_what_is_not_there():
     assert compose(shot(phase=ACTING.phase), VIDEO, 3, "a", asked=("criteria",)) is None
     assert compose(shot(phase=ACTING.phase), VIDEO, 3, "a", asked=("phase",)) is not None
@@ -115,6 +123,7 @@ def test_no_form_leaves_a_field_open():
         ("push", ("pushes", "pushing", "pushed")),
         ("tie", ("ties", "tying", "tied")),
         ("carry", ("carries", "carrying", "carried")),
+        ("pass", ("passes", "passing", "passed")),
         ("pick up", ("picks up", "picking up", "picked up")),
         ("retract", ("retracts", "retracting", "retracted")),
     ],

@@ -50,7 +50,7 @@ def test_estimate_first_then_rewrite(asked, small_data, tmp_path):
     spoilt = chosen[3].thinking
 
     def script(text, before):
-        return text + " A trocar is in view." if text == spoilt else text + " That is all."
+        return text + " A trocar is in view." if text == spoilt else text + " This is the view."
 
     with serve(script) as (stub, url):
         prices = ("--price_in=1000", "--price_out=1000")
@@ -64,7 +64,7 @@ def test_estimate_first_then_rewrite(asked, small_data, tmp_path):
         assert "0 requests (10 more" in third.stdout and stub.asked.total() == 10
     for before, after in zip(chosen, read(out), strict=True):
         same = before.thinking == spoilt
-        assert after.thinking == before.thinking + ("" if same else " That is all.")
+        assert after.thinking == before.thinking + ("" if same else " This is the view.")
         assert (after.id, after.turns, after.answer) == (before.id, before.turns, before.answer)
 
 

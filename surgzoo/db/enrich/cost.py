@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from surgzoo.db.enrich import cache as caches
 from surgzoo.db.enrich.cache import Cache
+from surgzoo.db.enrich.endpoint import Endpoint
 from surgzoo.db.enrich.rewrite import Item, prompt
 
 # English prose has four to five characters a token in the usual vocabularies; label names have
@@ -25,9 +25,9 @@ class Estimate:
     completion_tokens: int = 0
     _seen: set[str] = dataclasses.field(default_factory=set)
 
-    def add(self, item: Item, model: str, cache: Cache) -> None:
+    def add(self, item: Item, endpoint: Endpoint, cache: Cache) -> None:
         messages = prompt(item)
-        name = caches.key(model, messages)
+        name = endpoint.key(messages)
         if name in cache or name in self._seen:
             self.cached += 1
             return

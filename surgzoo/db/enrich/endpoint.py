@@ -1,7 +1,8 @@
 """One question to an OpenAI-compatible server, asked again while that makes sense.
 
 Nothing but the standard library. The key is read from the environment at the moment of asking; it
-is in no message, log or cache. Redirects are not followed, so it goes to no other host.
+is in no message, log or cache, not even where a server repeats it. Redirects are not followed, so
+it goes to no other host.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+
+from surgzoo.db.enrich import cache as caches
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _THOUGHT = re.compile(r"^.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _QUOTED = 200  # characters of a server's complaint that a message quotes
+_SECRET = 8  # characters from which a key is one; "x" or "EMPTY" is for servers that have none
+_BIGGEST = 1 << 24  # bytes of a reply
+_NO_MONEY = "insufficient_quota"  # OpenAI says 429 for this too, and waiting does not help
 
 
 class GaveUpError(Exception):
@@ -34,7 +39,11 @@ class GaveUpError(Exception):
 
 
 class RefusedError(ValueError):
-    """The server will answer no question at all: wrong address, key or model."""
+    """The server will answer no question: wrong address, key or model, no money, or not now."""
+
+
+class StoppedError(Exception):
+    """The run that asks has ended."""
 
 
 class _Again(Exception):
@@ -45,15 +54,6 @@ class _Again(Exception):
         self.kind, self.wait = kind, wait
 
 
-@dataclasses.dataclass(frozen=True)
-class Reply:
-    """An answer and the tokens that it cost, as the server counts them (0 if it does not)."""
-
-    text: str
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
 class Pace:
     """At most so many requests a minute over all threads; a pause holds for all of them."""
 
@@ -62,18 +62,25 @@ class Pace:
         self._next = 0.0
         self._lock = threading.Lock()
 
-    def wait(self, sleep: Callable[[float], None]) -> None:
-        """Returns when the caller may ask."""
-        with self._lock:
-            now = time.monotonic()
-            start = max(now, self._next)
-            self._next = start + self._gap
-        if start > now:
-            sleep(start - now)
+    def wait(self, stopped: threading.Event) -> None:
+        """Returns when the caller may ask. Raises StoppedError when the event is set before."""
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                left = self._next - now
+                if left <= 0:
+                    self._next = now + self._gap
+                    return
+            _rest(left, stopped)  # and look again: a pause may have come meanwhile
 
     def pause(self, seconds: float) -> None:
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
+
+
+def _rest(seconds: float, stopped: threading.Event) -> None:
+    if stopped.wait(seconds):
+        raise StoppedError
 
 
 @dataclasses.dataclass
@@ -83,10 +90,12 @@ class Endpoint:
     Attributes:
       url: up to and with the version, e.g. http://localhost:8000/v1. model: its name there.
       key_env: environment variable with the key; a server without keys needs none.
-      timeout: seconds a request may take. attempts: how often one question is asked.
+      timeout: seconds until a reply begins, and until it is complete.
+      attempts: how often one question is asked.
       backoff: seconds before the second attempt, twice as long before each further one, at most
         `longest`; a Retry-After of the server goes before.
-      per_minute: requests a minute, 0 = no limit.
+      patience: the longest Retry-After that is waited for; a longer one ends the run.
+      per_minute: requests a minute, attempts counted one by one, 0 = no limit.
     """
 
     url: str
@@ -96,17 +105,24 @@ class Endpoint:
     attempts: int = 5
     backoff: float = 1.0
     longest: float = 60.0
+    patience: float = 600.0
     per_minute: float = 0.0
     temperature: float = 0.7
     max_tokens: int = 1024
-    sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self):
         parts = urllib.parse.urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"'{self.url}' is no address like http://localhost:8000/v1")
+        if parts.username or parts.query or parts.fragment:
+            raise ValueError(
+                f"the address of {parts.hostname} holds more than host and path: a key comes from "
+                f"${self.key_env}, and a query is not supported"
+            )
+        if self.attempts < 1:
+            raise ValueError(f"attempts must be 1 or more, not {self.attempts}")
         loopback = parts.hostname in _LOOPBACK
-        if parts.scheme == "http" and not loopback and os.environ.get(self.key_env):
+        if parts.scheme == "http" and not loopback and self._key():
             raise ValueError(
                 f"{self.url} is not encrypted and ${self.key_env} would travel in the clear: "
                 f"use https, or --key_env=NONE for a server without keys"
@@ -117,23 +133,34 @@ class Endpoint:
         self._opener = urllib.request.build_opener(*handlers)
         self._pace = Pace(self.per_minute)
 
-    def ask(self, messages: list[dict[str, str]]) -> Reply:
-        """The model's reply. Raises GaveUpError for this question, RefusedError for all."""
-        for attempt in range(1, self.attempts + 1):
-            self._pace.wait(self.sleep)
+    def key(self, messages: list[dict[str, str]]) -> str:
+        """What the reply to a question is filed under in the cache."""
+        return caches.key(self.model, messages, self.temperature)
+
+    def ask(self, messages: list[dict[str, str]], stopped: threading.Event | None = None) -> str:
+        """The model's reply.
+
+        Raises GaveUpError for this question, RefusedError for all; StoppedError when the event is
+        set while it waits.
+        """
+        stopped = stopped or threading.Event()
+        attempt = 0
+        while True:
+            self._pace.wait(stopped)
+            attempt += 1
             try:
                 return self._once(messages)
             except _Again as error:
-                if attempt == self.attempts:
-                    raise GaveUpError(error.kind, self._hidden(str(error))) from None
-                wait = min(self.backoff * 2 ** (attempt - 1), self.longest)
-                if error.wait is None:
-                    self.sleep(wait * random.uniform(0.5, 1.0))  # so that threads fall out of step
-                else:
+                if error.wait:  # 0 says nothing
                     self._pace.pause(error.wait)
-        raise AssertionError("attempts must be 1 or more")
+                if attempt >= self.attempts:
+                    raise GaveUpError(error.kind, str(error)) from None
+                if not error.wait:
+                    wait = min(self.backoff * 2 ** (attempt - 1), self.longest)
+                    # not all of it, so that threads fall out of step
+                    _rest(wait * random.uniform(0.5, 1.0), stopped)
 
-    def _once(self, messages: list[dict[str, str]]) -> Reply:
+    def _once(self, messages: list[dict[str, str]]) -> str:
         body = {
             "model": self.model,
             "messages": messages,
@@ -141,14 +168,14 @@ class Endpoint:
             "max_tokens": self.max_tokens,
         }
         headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.key_env):
+        if key := self._key():
             headers["Authorization"] = f"Bearer {key}"
         request = urllib.request.Request(
             f"{self.url.rstrip('/')}/chat/completions", json.dumps(body).encode(), headers
         )
         try:
             with self._opener.open(request, timeout=self.timeout) as response:
-                said = response.read()
+                said = self._read(response)
         except urllib.error.HTTPError as error:
             raise self._refusal(error) from None
         except TimeoutError:
@@ -156,17 +183,52 @@ class Endpoint:
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             reason = getattr(error, "reason", error)
             kind = "time-out" if isinstance(reason, TimeoutError) else "no connection"
-            raise _Again(kind, str(reason)) from None
-        return _reply(said)
+            raise _Again(kind, self._hidden(str(reason))) from None
+        return self._text(said)
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        """The body; the time-out of the socket alone would let a trickle go on for ever."""
+        end = time.monotonic() + self.timeout
+        said = b""
+        while more := response.read1(1 << 16):
+            said += more
+            if time.monotonic() > end:
+                raise _Again("time-out", "the reply did not end")
+            if len(said) > _BIGGEST:
+                raise _Again("unreadable reply", f"more than {_BIGGEST} bytes")
+        if response.length:
+            raise http.client.IncompleteRead(said, response.length)
+        return said
+
+    def _text(self, said: bytes) -> str:
+        """The words of a completion. A broken one is worth asking again."""
+        try:
+            choice = json.loads(said)["choices"][0]
+            text, finish = choice["message"]["content"], choice.get("finish_reason")
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+            raise _Again("unreadable reply", self._quoted(said)) from None
+        if finish == "length":
+            raise GaveUpError("cut off", "raise max_tokens")
+        if not isinstance(text, str) or not (text := _THOUGHT.sub("", text).strip()):
+            raise _Again("empty reply")
+        return self._hidden(text)
 
     def _refusal(self, error: urllib.error.HTTPError) -> Exception:
         try:
-            said = error.read().decode("utf-8", "replace")[:_QUOTED]
+            body = error.read(_BIGGEST)
         except (OSError, http.client.HTTPException):
-            said = ""
-        said = self._hidden(" ".join(said.split()))
+            body = b""
+        said = self._quoted(body)
+        if error.code == 402 or (error.code == 429 and _NO_MONEY.encode() in body):
+            return RefusedError(f"{self.url} says {error.code}: the account is empty. {said}")
         if error.code == 429 or error.code >= 500 or error.code == 408:
-            return _Again(f"HTTP {error.code}", said, _seconds(error.headers.get("Retry-After")))
+            wait = _seconds(error.headers.get("Retry-After"))
+            if wait is not None and wait > self.patience:
+                return RefusedError(
+                    f"{self.url} says {error.code} and asks to wait {wait:.0f} seconds: run again "
+                    f"then. {said}"
+                )
+            return _Again(f"HTTP {error.code}", said, wait)
         if error.code in (401, 403):
             return RefusedError(f"{self.url} says {error.code}: is ${self.key_env} right? {said}")
         if error.code == 404 or 300 <= error.code < 400:
@@ -176,10 +238,21 @@ class Endpoint:
             )
         return GaveUpError(f"HTTP {error.code}", said)
 
+    def _key(self) -> str | None:
+        key = os.environ.get(self.key_env, "").strip()
+        if not key.isascii() or not key.replace(" ", "_").isprintable():
+            # http.client would say so with the key in its message
+            raise RefusedError(f"${self.key_env} holds what no header can: is it the key alone?")
+        return key or None
+
     def _hidden(self, text: str) -> str:
         """The text without the key, should a server repeat it."""
-        key = os.environ.get(self.key_env)
-        return text.replace(key, "***") if key else text
+        key = self._key()
+        return text.replace(key, "***") if key and len(key) >= _SECRET else text
+
+    def _quoted(self, said: bytes) -> str:
+        """The beginning of what a server says; the key goes out before it could be cut in two."""
+        return self._hidden(" ".join(said.decode("utf-8", "replace").split()))[:_QUOTED]
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -187,33 +260,13 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None  # becomes an HTTPError
 
 
-def _reply(said: bytes) -> Reply:
-    """Reads a completion. A broken one is worth asking again."""
-    try:
-        parsed = json.loads(said)
-        choice = parsed["choices"][0]
-        text = choice["message"]["content"]
-        usage = parsed.get("usage") or {}
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        raise _Again("unreadable reply", said[:_QUOTED].decode("utf-8", "replace")) from None
-    if not isinstance(text, str) or not (text := _THOUGHT.sub("", text).strip()):
-        raise _Again("empty reply")
-    if choice.get("finish_reason") == "length":
-        raise GaveUpError("cut off", "raise max_tokens")
-    return Reply(
-        text, int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-    )
-
-
 def _seconds(header: str | None) -> float | None:
     """Retry-After: seconds or a date."""
     if not header:
         return None
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
+    if re.fullmatch(r"\s*\d+(?:\.\d+)?\s*", header):
+        return float(header)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

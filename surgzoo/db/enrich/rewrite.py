@@ -10,13 +10,13 @@ from __future__ import annotations
 import collections
 import dataclasses
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal, TypeVar
 
-from surgzoo.db.enrich import cache as caches
-from surgzoo.db.enrich.cache import Cache
-from surgzoo.db.enrich.endpoint import Endpoint, GaveUpError
+from surgzoo.db.enrich.cache import Cache, CacheError
+from surgzoo.db.enrich.endpoint import Endpoint, GaveUpError, RefusedError, StoppedError
 from surgzoo.db.reasoning import Labels, facts, verify
 
 What = Literal["trace", "caption"]
@@ -43,6 +43,7 @@ _SYSTEM = {
         f"fluently, as one paragraph. {_RULES}"
     ),
 }
+_TAG = re.compile(r"</?\s*(?:think|answer)", re.IGNORECASE)  # they frame what is said, not here
 _HEADING = re.compile(r"This is a Level \d task\.|Level \d [A-Z][a-z]+ [a-z]+:")
 
 
@@ -86,14 +87,23 @@ def judge(item: Item, text: str) -> Outcome:
         return dropped("too long", f"{len(text)} characters for {len(item.text)}")
     if item.what == "trace" and _HEADING.findall(text) != _HEADING.findall(item.text):
         return dropped("headings changed")
+    if _TAG.search(text):
+        return dropped("tags")
     problems = verify(text, item.labels, item.labels.video)
     if problems:
         return dropped(f"wrong {problems[0].fact.kind}", problems[0].reason)
     source = item.labels.video.source
-    said, wanted = facts(text, source), facts(item.text, source)
-    if len(said) < SHARE * len(wanted):
-        return dropped("facts lost", f"{len(said)} of {len(wanted)}")
+    said, wanted = _stated(text, source), _stated(item.text, source)
+    left = len(said & wanted)
+    if left < SHARE * len(wanted):
+        return dropped("facts lost", f"{left} of {len(wanted)} left")
     return Outcome(text, True)
+
+
+def _stated(text: str, source: str) -> set[tuple]:
+    """What a text states, each fact once however often it is said."""
+    found = facts(text, source)
+    return {(f.kind, f.value, f.negated, f.when, f.order) for f in found}
 
 
 def _bare(text: str) -> str:
@@ -111,15 +121,26 @@ def rewrite(
 
     At most `workers` requests are under way and a few times as many items in memory. A question
     that the server fails is given up alone; the composed text stays. Raises RefusedError when the
-    server refuses everything; what was answered until then is in the cache.
+    server refuses everything, CacheError when a reply cannot be kept; no further question is asked
+    then, and what was answered until then is in the cache.
     """
     waiting: collections.deque[tuple[T, Item | None, Future | Outcome | str | None]]
     waiting = collections.deque()
     asked: dict[str, Future] = {}  # two items with one question ask once
 
+    stopped = threading.Event()
+    failures: list[Exception] = []
+
     def ask(name: str, messages: list[dict[str, str]]) -> str:
-        text = endpoint.ask(messages).text
-        cache.put(name, text)
+        if stopped.is_set():
+            raise StoppedError
+        try:
+            text = endpoint.ask(messages, stopped)
+            cache.put(name, text)
+        except (RefusedError, CacheError) as error:
+            failures.append(error)
+            stopped.set()  # the other threads would ask in vain, or for replies that are lost
+            raise
         return text
 
     def start(item: Item | None) -> Future | Outcome | str | None:
@@ -128,7 +149,7 @@ def rewrite(
         if (flaw := _flaw(item)) is not None:
             return flaw
         messages = prompt(item)
-        name = caches.key(endpoint.model, messages)
+        name = endpoint.key(messages)
         if (text := cache.get(name)) is not None:
             return text
         if name not in asked:
@@ -142,6 +163,8 @@ def rewrite(
             text = reply.result() if isinstance(reply, Future) else reply
         except GaveUpError as error:
             return beside, Outcome(item.text, False, error.kind, str(error))
+        except StoppedError:
+            raise failures[0] from None
         return beside, judge(item, text)
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="enrich")
@@ -155,6 +178,7 @@ def rewrite(
         while waiting:
             yield end(*waiting.popleft())
     finally:
+        stopped.set()  # who waits for a server wakes up; who is asking ends, and its reply is kept
         pool.shutdown(wait=True, cancel_futures=True)
 
 

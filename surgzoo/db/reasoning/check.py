@@ -58,7 +58,7 @@ def _truth(fact: Fact, labels: Labels) -> bool | None:
             return labels.nothing_done(when)
         case "place":
             return labels.lies(value[0].split("|"), value[1:], when) if value[0] else None
-        case "phase" | "step":
+        case "phase" | "step" if not fact.readings:
             return _stage(fact, labels)
         case "criterion":
             met = labels.met(value[0], when)
@@ -71,7 +71,9 @@ def _truth(fact: Fact, labels: Labels) -> bool | None:
             return labels.lasts(float(value[0]))
         case "smoke":
             return labels.smoky(when)
-        case "claim":
+        case "look":
+            return not set(value[0].split("|")).isdisjoint(value[1:]) if value[0] else None
+        case "claim" | "unknown":
             return None
         case "procedure":
             return labels.video.procedure in value if labels.video.procedure else None
@@ -112,9 +114,11 @@ def _annotates(labels: Labels, kind: str, concepts) -> bool:
 def _stage(fact: Fact, labels: Labels) -> bool | None:
     match fact.order:
         case "before" | "previous":
-            return labels.before(fact.kind, fact.value, direct=fact.order == "previous")
+            direct = fact.order == "previous"
+            return labels.before(fact.kind, fact.value, direct=direct, when=fact.when)
         case "after" | "next":
-            return labels.after(fact.kind, fact.value, direct=fact.order == "next")
+            direct = fact.order == "next"
+            return labels.after(fact.kind, fact.value, direct=direct, when=fact.when)
         case _:
             return labels.stage(fact.kind, fact.value, fact.when)
 
@@ -144,5 +148,6 @@ def _criteria(states: list[bool] | None, met: str, of: str) -> bool | None:
         case "not all":
             return not all(states)
         case _:
-            n = int(met)
-            return sum(states) == n if n >= 0 else len(states) - sum(states) == -n
+            if met.startswith("-"):  # "-0": none is unmet
+                return len(states) - sum(states) == int(met[1:])
+            return sum(states) == int(met)

@@ -180,12 +180,13 @@ class _Composer:
     # ---- level 2 ---------------------------------------------------------------------------------
 
     def relations(self) -> Iterator[str]:
-        before: list[str] | None = None
+        before: tuple | None = None
         for when, known in self.moments():
-            sentences = [*self.triplets(known, str(when)), *self.actions(known, str(when))]
-            if sentences != before:
+            labels = (known.triplets, known.actions)
+            if labels != before:  # what goes on as before is not said again
+                sentences = [*self.triplets(known, str(when)), *self.actions(known, str(when))]
                 yield from self.timed(when, sentences, "relations")
-            before = sentences
+            before = labels
 
     def triplets(self, known: schema.FrameAnnotations, what: str) -> Iterator[str]:
         if known.triplets is None:
@@ -237,7 +238,7 @@ class _Composer:
 
     def meaning(self) -> Iterator[str]:
         when, known = self.moments()[-1]
-        sentences = [*self.stages(known), *self.criteria(known)]
+        sentences = [*self.stages(known, when), *self.criteria(known)]
         if not sentences:
             return
         if self.labels.video.procedure:
@@ -246,20 +247,15 @@ class _Composer:
                 yield self.pick("procedure", a=a(name))
         yield from self.timed(when, sentences, "meaning")
 
-    def stages(self, known: schema.FrameAnnotations) -> Iterator[str]:
+    def stages(self, known: schema.FrameAnnotations, when: When | None) -> Iterator[str]:
         if known.phase is not None and (name := self.name("phase", known.phase)):
             clauses = [c for c in self.clauses(known, "because") if "the tissue" not in c]
             if clauses and grammar.draw(self.identity, self.seed, 2, "because?"):
                 yield self.pick("phase of", clause=clauses[0], name=name)
             else:
                 yield self.pick("phase", name=name)
-            earlier = [
-                s
-                for s in self.labels.segments
-                if s.kind == "phase" and s.end <= self.labels.shots[0].frame.time
-            ]
-            if earlier:
-                previous = self.name("phase", max(earlier, key=lambda s: s.start).label)
+            if earlier := self.labels.past("phase", when):
+                previous = self.name("phase", earlier[-1].label)
                 if previous and grammar.draw(self.identity, self.seed, 2, "previous?"):
                     yield self.pick("previous", name=previous)
         if known.step is not None and (name := self.name("step", known.step)):

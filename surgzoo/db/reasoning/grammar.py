@@ -16,6 +16,8 @@ TASK = "This is a Level {level} task."
 LEVELS = {1: "Perceptual grounding", 2: "Relational understanding", 3: "Contextual reasoning"}
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+# What number words mean in a text that is read; composed texts use NUMBERS and digits.
+VALUES = {word: n for n, word in enumerate(NUMBERS)} | {"zero": 0, "eleven": 11, "twelve": 12}
 
 # What an instrument of a concept looks like in every source, by what it is.
 LOOKS = {
@@ -153,7 +155,7 @@ _SHORT = re.compile(r"[^aeiou]*[aeiou][bdgmnprt]")
 def third(verb: str) -> str:
     """clip -> clips, push -> pushes, carry -> carries; of "pick up" the first word."""
     word, rest = _head(verb)
-    if word.endswith(("s", "x", "z", "ch", "sh")):
+    if word.endswith(("s", "x", "z", "o", "ch", "sh")):
         return f"{word}es{rest}"
     if word.endswith("y") and word[-2:-1] not in "aeiou":
         return f"{word[:-1]}ies{rest}"

@@ -205,23 +205,33 @@ class Labels:
 
         return self._any(when, ask)
 
-    def before(self, kind: str, concepts: Iterable[str], direct: bool) -> bool | None:
+    def before(
+        self, kind: str, concepts: Iterable[str], direct: bool, when: When | None = None
+    ) -> bool | None:
         """Whether the phase (or step) ended before what is shown; right before it if `direct`."""
-        return self._beside(kind, concepts, direct, lambda s, start, _: s.end <= start + 1e-6, -1)
+        past = self.past(kind, when)
+        return self._holds(kind, concepts, past[-1:] if direct else past)
 
-    def after(self, kind: str, concepts: Iterable[str], direct: bool) -> bool | None:
+    def after(
+        self, kind: str, concepts: Iterable[str], direct: bool, when: When | None = None
+    ) -> bool | None:
         """Whether the phase (or step) begins after what is shown; right after it if `direct`."""
-        return self._beside(kind, concepts, direct, lambda s, _, end: s.start > end + 1e-6, 0)
+        end = self.shot(when or "last").frame.time
+        coming = [s for s in self._ordered(kind) if s.start > end + 1e-6]
+        return self._holds(kind, concepts, coming[:1] if direct else coming)
 
-    def _beside(self, kind, concepts, direct, far, nearest) -> bool | None:
-        segments = sorted((s for s in self.segments if s.kind == kind), key=lambda s: s.start)
-        if not segments:
+    def past(self, kind: str, when: When | None = None) -> list[schema.Segment]:
+        """The segments of a kind that ended before a picture (the first one), in order."""
+        start = self.shot(when or "first").frame.time
+        return [s for s in self._ordered(kind) if s.end <= start + 1e-6]
+
+    def _ordered(self, kind: str) -> list[schema.Segment]:
+        return sorted((s for s in self.segments if s.kind == kind), key=lambda s: s.start)
+
+    def _holds(self, kind, concepts, segments) -> bool | None:
+        if not self._ordered(kind):
             return None
-        start, end = self.shots[0].frame.time, self.shots[-1].frame.time
-        found = [s for s in segments if far(s, start, end)]
-        if direct:
-            found = found[nearest : nearest + 1 or None]
-        return any(s.label.concept in set(concepts) for s in found)
+        return any(s.label.concept in set(concepts) for s in segments)
 
     def met(self, concept: str, when: When | None = None) -> bool | None:
         """Whether a criterion is met: asked of the last picture of a clip."""

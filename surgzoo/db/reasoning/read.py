@@ -9,16 +9,19 @@ true trace refused than a wrong one kept.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from typing import Literal
 
+from surgzoo.db import ontology
 from surgzoo.db.boxes import CELLS, COLUMNS, ROWS
 from surgzoo.db.reasoning import relations, stages
-from surgzoo.db.reasoning.grammar import NUMBERS
+from surgzoo.db.reasoning.grammar import LOOKS, VALUES
 from surgzoo.db.reasoning.labels import When
 from surgzoo.db.reasoning.lexicon import CLAIMS, Reading, lexicon
-from surgzoo.db.reasoning.text import Mention, Sentence, sentences
-from surgzoo.db.words import bag
+from surgzoo.db.reasoning.text import DENIALS, Mention, Sentence, sentences
+from surgzoo.db.reasoning.unread import unread
+from surgzoo.db.words import bag, tokens
 
 Kind = Literal[
     "instrument",  # value: concepts, one of which is meant; the same for the next kinds
@@ -38,7 +41,9 @@ Kind = Literal[
     "number",  # what is counted: kind, concept or "", the number, "exactly" or "at least"
     "seconds",  # the number
     "smoke",
+    "look",  # concepts of an instrument joined by "|", then those that look as is said
     "claim",  # something that no label can prove
+    "unknown",  # a word that no rule knows: what it states cannot be checked
 ]
 
 
@@ -66,12 +71,12 @@ class Fact:
 
 
 _THINGS = ("instrument", "tissue", "target")
-_DENIALS = bag("no not without neither nor never lacks lacking")
+_DENIALS = DENIALS | bag("lacks lacking")
 _SKIPPED = bag("a an the any other more visible single sign signs of is are additional")
 _ABSENT = bag("absent missing")
 _UNSEEN = bag("visible present seen view sight used use shown there appear in")
 
-_NUMBERS = {word: n for n, word in enumerate(NUMBERS)} | {"single": 1, "sole": 1, "both": 2}
+_NUMBERS = VALUES | {"single": 1, "sole": 1, "both": 2}
 _COUNTED = {
     "instrument": "instrument instruments tool tools device devices",
     "tissue": "tissue tissues organ organs structure structures",
@@ -87,7 +92,15 @@ _ROW |= {word: "middle" for word in ("middle", "mid", "central")}
 _COLUMN = {"left": "left", "right": "right"}
 _COLUMN |= {word: "center" for word in ("center", "centre", "central", "middle")}
 _NO_PLACE = bag("lobe hepatic renal kidney hand handed hands sided iliac colon now")
-_JOINED = bag(", and the a an both another")
+
+
+# The words of the looks without "with a", and whose they are.
+_LOOKS: dict[tuple[str, ...], list[str]] = {}
+for _concept, _looks in LOOKS.items():
+    for _look in _looks:
+        _bare = re.sub(r"^with (?:an? )?", "", _look)
+        _LOOKS.setdefault(tuple(token.text for token in tokens(_bare)), []).append(_concept)
+_LONGEST_FIRST = sorted(_LOOKS, key=len, reverse=True)
 
 
 def facts(text: str, source: str | None = None) -> list[Fact]:
@@ -102,9 +115,10 @@ def facts(text: str, source: str | None = None) -> list[Fact]:
         staged = [*stages.read(sentence, words, source, reader.fact)]
         starts = {fact.start for fact in staged}
         related = [*relations.read(sentence, reader.fact, starts)]
-        out += staged + related
-        out += reader.things(spoken_for=starts | {fact.start for fact in related})
-        out += [*reader.places(), *reader.numbers(), *reader.others()]
+        said = staged + related
+        said += reader.things(spoken_for=starts | {fact.start for fact in related})
+        said += [*reader.places(), *reader.numbers(starts), *reader.looks(), *reader.others()]
+        out += said + [reader.fact("unknown", (), i, i + 1) for i in unread(sentence, said)]
     return sorted(out, key=lambda fact: (fact.start, fact.end))
 
 
@@ -129,9 +143,10 @@ class _Reader:
                 continue
             kinds = [reading.kind for reading in mention.readings]
             kind = next((k for k in _THINGS if k in kinds), kinds[0])
+            concepts = mention.concepts(kind)
             yield self.fact(
                 kind,
-                mention.concepts(kind),
+                (concepts[0], "") if kind == "criterion" else concepts,  # named without a state
                 mention.first,
                 mention.stop,
                 negated=self.denied(mention),
@@ -155,6 +170,8 @@ class _Reader:
             if _ABSENT.intersection(after[1:3]):
                 return True
             return after[1] in ("not", "nowhere", "never") and after[2] in _UNSEEN
+        if after[0] in ("cannot", "cant") or after[:2] == ["can", "not"]:
+            return not {"seen", "found", "made"}.isdisjoint(after[2:])
         return after[0] in ("isnt", "arent") and after[1] in _UNSEEN
 
     # ---- places ----------------------------------------------------------------------------------
@@ -168,7 +185,7 @@ class _Reader:
             if leads:
                 owners = [m for m in things if m.first >= stop][:1]
             else:
-                owners = self._chain([m for m in things if m.stop <= first])
+                owners = self.sentence.chain([m for m in things if m.stop <= first])
             for owner in owners or [None]:
                 concepts = owner.concepts(*_THINGS) if owner else ()
                 yield self.fact("place", ("|".join(concepts), *cells), first, stop)
@@ -203,31 +220,32 @@ class _Reader:
                 yield index, index + length, cells
             index += length
 
-    def _chain(self, mentions: list[Mention]) -> list[Mention]:
-        """The last mention, and those joined to it: "the hook and the grasper"."""
-        chain = mentions[-1:]
-        for earlier in reversed(mentions[:-1]):
-            between = [self.words[i].text for i in range(earlier.stop, chain[0].first)]
-            if not _JOINED.issuperset(between):
-                break
-            chain.insert(0, earlier)
-        return chain
-
     # ---- numbers ---------------------------------------------------------------------------------
 
-    def numbers(self) -> Iterator[Fact]:
+    def numbers(self, spoken_for: set[int]) -> Iterator[Fact]:
         starts = {m.first: m for m in self.sentence.mentions}
+        counted = set()  # mentions that a number stands before
         index = -1
         while index + 1 < len(self.words):
             index += 1
             word = self.words[index].text
-            if index in self.covered:
+            if index in self.covered or self.words[index].start in spoken_for:
                 continue
             if word in ("another", "second") and index + 1 in starts:
                 mention = starts[index + 1]
+                counted.add(mention.first)
                 if concepts := mention.concepts("instrument"):
                     value = ("instrument", "|".join(concepts), "2", "at least")
                     yield self.fact("number", value, index, mention.stop)
+                continue
+            if word in ("another", "second") and (
+                kind := _COUNTED.get(self.sentence.at(index + 1))
+            ):
+                yield self.fact("number", (kind, "", "2", "at least"), index, index + 2)
+                continue
+            if word == "free" and self.sentence.at(index + 1) == "of":
+                if kind := _COUNTED.get(self.sentence.at(index + 2)):
+                    yield self.fact("number", (kind, "", "0", "exactly"), index, index + 3)
                 continue
             n = _number(word)
             if n is None or self.sentence.at(index - 1) in ("criterion", "criteria", "level"):
@@ -246,6 +264,7 @@ class _Reader:
                 continue  # read with the criteria
             if ahead in starts:
                 mention = starts[ahead]
+                counted.add(mention.first)
                 kind = next((k for k in ("instrument", "tissue") if mention.concepts(k)), None)
                 if kind and n:  # "no hook" is a denial
                     value = (kind, "|".join(mention.concepts(kind)), str(n), "exactly")
@@ -257,12 +276,36 @@ class _Reader:
                 yield self.fact("number", value, index, ahead + 1)
             elif n > 1 and word != "both" and not self._of_criteria(index):
                 yield self.fact("claim", (word,), index, index + 1)
+        for mention in self.sentence.mentions:
+            kind = next((k for k in ("instrument", "tissue") if self._plural(mention, k)), None)
+            if kind and mention.first not in counted and not self.denied(mention):
+                value = (kind, "|".join(mention.concepts(kind)), "2", "at least")
+                yield self.fact("number", value, mention.first, mention.stop)
+
+    def _plural(self, mention: Mention, kind: str) -> bool:
+        """Whether "graspers" says that there are several; "scissors" does not."""
+        word = self.sentence.at(mention.stop - 1)
+        names = [ontology.name(kind, concept).split()[-1] for concept in mention.concepts(kind)]
+        return any(word in (f"{name}s", f"{name}es") for name in names)
 
     def _of_criteria(self, index: int) -> bool:
         ahead = [self.sentence.at(index + offset) for offset in range(1, 5)]
         return "criteria" in ahead
 
     # ---- the rest --------------------------------------------------------------------------------
+
+    def looks(self) -> Iterator[Fact]:
+        """What the instrument named last is said to look like."""
+        words = tuple(word.text for word in self.words)
+        index = 0
+        while index < len(words):
+            found = next((k for k in _LONGEST_FIRST if words[index : index + len(k)] == k), None)
+            if found:
+                before = [m for m in self.sentence.mentions if m.stop <= index]
+                owners = [c for m in before if (c := m.concepts("instrument"))]
+                value = ("|".join(owners[-1]) if owners else "", *_LOOKS[found])
+                yield self.fact("look", value, index, index + len(found))
+            index += len(found) if found else 1
 
     def others(self) -> Iterator[Fact]:
         for index, word in enumerate(self.words):
@@ -278,8 +321,14 @@ class _Reader:
                 absent = self.sentence.at(index + 1) in ("is", "has") and (
                     self.sentence.at(index + 2) in ("absent", "not", "cleared")
                 )
-                negated = before in _DENIALS or free or absent
+                twice = free and self.sentence.at(back - 1) in DENIALS  # "not free of smoke"
+                negated = (before in _DENIALS or free or absent) and not twice
                 yield self.fact("smoke", (), index, index + 1, negated=negated)
+            elif word.text == "clear" and self.sentence.at(index + 1) not in ("of", "from"):
+                before = [self.sentence.at(index - back) for back in (1, 2, 3)]
+                if "view" in before:  # "the view is not clear" says that there is smoke
+                    clear = DENIALS.isdisjoint(before)
+                    yield self.fact("smoke", (), index, index + 1, negated=clear)
             elif word.stem in CLAIMS:
                 yield self.fact("claim", (word.text,), index, index + 1)
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from surgzoo.db.reasoning.lexicon import NOMINALS
-from surgzoo.db.reasoning.text import Mention, Sentence
+from surgzoo.db.reasoning.text import BE, DENIALS, Mention, Sentence
 from surgzoo.db.words import bag
 
 _TARGETS = ("target", "tissue")
 _DETERMINERS = bag("the a an this that its each no")
-_BE = bag("is are was were be been being")
 _BY = bag("by with using via")
 _ADVERBS = bag("being now also then not gently carefully currently still actively")
 # An object stands before any of these.
 _ENDS = bag("while whereas then but with by using via as which who so , : ( )")
-_DENIALS = bag("not never without nor no doesnt isnt arent cannot cant dont than instead")
+_DENIALS = DENIALS | bag("than instead")
 _PEOPLE = bag("surgeon assistant operator hand")
-_JOINED = bag(", and the a an both another")
+_ALL_TOOLS = bag("instruments tools devices")  # "the instruments are idle": each of them
 _IDLE = bag("idle inactive unused resting")
 
 
@@ -56,6 +55,8 @@ def _relation(sentence: Sentence, verb: Mention, objects: set[int], fact: Callab
             agents = _by(sentence, acted[-1].stop if acted else verb.stop)
     objects.update(item.first for item in acted)
     if not agents and not acted:
+        acted = _tool_acted_on(sentence, verb)
+    if not agents and not acted:
         return
     negated = any(
         sentence.at(verb.first - back) in _DENIALS
@@ -68,7 +69,7 @@ def _relation(sentence: Sentence, verb: Mention, objects: set[int], fact: Callab
             value = (
                 "|".join(agent.concepts("instrument")) if agent else "",
                 "|".join(verb.concepts("verb")),
-                "|".join(item.concepts(*_TARGETS)) if item else "",
+                "|".join(item.concepts(*_TARGETS) or item.concepts("instrument")) if item else "",
             )
             yield fact("relation", value, verb.first, verb.stop, negated=negated)
 
@@ -86,9 +87,9 @@ def _passive(sentence: Sentence, verb: Mention) -> bool:
     if not (word.endswith(("ed", "en", "wn")) or word in ("cut", "held", "put")):
         return False
     back = verb.first - 1
-    while sentence.at(back) in _ADVERBS and sentence.at(back) not in _BE:
+    while sentence.at(back) in _ADVERBS and sentence.at(back) not in BE:
         back -= 1
-    if sentence.at(back) in _BE or sentence.at(verb.stop) == "by":
+    if sentence.at(back) in BE or sentence.at(verb.stop) == "by":
         return True
     # "with the gallbladder retracted, ..."
     before = _before(sentence, verb.first, (*_TARGETS, "instrument"), ())
@@ -110,16 +111,23 @@ def _object(sentence: Sentence, verb: Mention) -> list[Mention]:
     return []
 
 
+def _tool_acted_on(sentence: Sentence, verb: Mention) -> list[Mention]:
+    """ "the gallbladder retracts the grasper": wrong, as no label has an instrument as target."""
+    following = next((m for m in sentence.mentions if m.first >= verb.stop), None)
+    between = {sentence.at(i) for i in range(verb.stop, following.first)} if following else set()
+    tool = between and between <= _DETERMINERS and following.concepts("instrument")
+    return [following] if tool else []
+
+
 def _joined_after(sentence: Sentence, first: Mention) -> list[Mention]:
     chain = [first]
     later = [m for m in sentence.mentions if m.first >= first.stop]
     for place, mention in enumerate(later):
-        between = {sentence.at(i) for i in range(chain[-1].stop, mention.first)}
-        joined = between and between <= _JOINED and mention.concepts(*_TARGETS)
+        joined = sentence.joins(chain[-1].stop, mention.first) and mention.concepts(*_TARGETS)
         # "the cystic duct and the gallbladder is retracted": the second begins a clause of its own
         ahead = later[place + 1] if place + 1 < len(later) else None
         own = ahead is not None and "verb" in ahead.kinds() and ahead.first - mention.stop <= 2
-        if not joined or own or sentence.at(mention.stop) in _BE:
+        if not joined or own or sentence.at(mention.stop) in BE:
             break
         chain.append(mention)
     return chain
@@ -152,16 +160,14 @@ def _chain(
     """A mention and those of its kind joined before it: "the hook and the grasper"."""
     if last is None:
         return []
-    chain = [last]
     kinds = ("instrument",) if last.concepts("instrument") else _TARGETS
-    for earlier in reversed([m for m in sentence.mentions if m.stop <= last.first]):
-        between = {sentence.at(i) for i in range(earlier.stop, chain[0].first)}
-        if earlier.first in objects or not earlier.concepts(*kinds):
-            break
-        if not between or not between <= _JOINED or "verb" in earlier.kinds():
-            break
-        chain.insert(0, earlier)
-    return chain
+
+    def usable(earlier: Mention) -> bool:
+        verb = "verb" in earlier.kinds()
+        return earlier.first not in objects and bool(earlier.concepts(*kinds)) and not verb
+
+    earlier = [m for m in sentence.mentions if m.stop <= last.first]
+    return sentence.chain([*earlier, last], usable)
 
 
 def _by(sentence: Sentence, start: int) -> list[Mention]:
@@ -223,6 +229,9 @@ def _contacts(sentence: Sentence, objects: set[int], fact: Callable) -> Iterator
         verb = Mention(index, index + 1, ())
         agents = _subject(sentence, verb, objects)
         if idle:
+            if not agents and any(sentence.at(i) in _ALL_TOOLS for i in range(index)):
+                yield fact("nothing done", (), index, index + 1, negated=denied)
+                continue
             for agent in agents or [None]:
                 value = ("|".join(agent.concepts("instrument")) if agent else "",)
                 yield fact("idle", value, index, index + 1, negated=denied)

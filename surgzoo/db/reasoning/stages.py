@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from surgzoo.db.reasoning.grammar import NUMBERS
+from surgzoo.db.reasoning.grammar import VALUES
 from surgzoo.db.reasoning.lexicon import Lexicon, Reading, criteria
-from surgzoo.db.reasoning.text import Mention, Sentence
+from surgzoo.db.reasoning.text import DENIALS, Mention, Sentence
 from surgzoo.db.words import bag
 
 Order = Literal["before", "after", "previous", "next"]
@@ -37,12 +37,15 @@ _BEFORE = {  # words before a name -> where the stage lies
 }
 _PASSED = bag("the a is was of by phase step to prior with : current")
 _OVER = bag("over complete completed done finished ended behind")
-_DENIALS = bag("not isnt rather instead neither nor no without")
+_DENIALS = DENIALS | bag("rather instead")
 
 _MET = bag("met achieved satisfied fulfilled attained reached yes established")
 _UNMET = bag("unmet no unachieved unsatisfied unfulfilled missing lacking incomplete")
 _NOT = bag("not never isnt arent hasnt havent nor neither none without")
 _LINKS = bag(", and or nor the criterion criteria for of a")
+_ALL = bag("all each every both")
+_QUANTIFIERS = _ALL | bag("none no neither one")
+_ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6}
 _TALK = bag("criterion criteria cvs safety critical")
 
 
@@ -170,7 +173,7 @@ def _criteria(sentence: Sentence, source: str | None, fact: Callable) -> Iterato
         yield fact("criterion", (concept, state), first, stop), range(first, stop)
     covered = {i for first, stop, *_ in found for i in range(first, stop)}
     for value, index in _sums(sentence, covered):
-        yield fact("criteria", value, index, index + 1), ()
+        yield fact("criteria", value, _quantified(sentence, index), index + 1), ()
 
 
 def _named_criteria(sentence: Sentence) -> Iterator[tuple[int, int, str, bool]]:
@@ -184,14 +187,19 @@ def _named_criteria(sentence: Sentence) -> Iterator[tuple[int, int, str, bool]]:
 def _numbered_criteria(sentence: Sentence, source) -> Iterator[tuple[int, int, str, bool]]:
     """ "criterion 2", "C2": by the source's own order."""
     known = criteria(source) if source else ()
+    covered = sentence.covered()
+    stop = -1  # of the last number
     for index, word in enumerate(sentence.words):
         short = word.text[:1] == "c" and word.text[1:].isdecimal()
-        long = word.text.isdecimal() and sentence.at(index - 1) == "criterion"
-        if not short and not long:
+        listed = stop > 0 and sentence.joins(stop, index)  # "criteria 1, 2 and 3"
+        long = sentence.at(index - 1) in ("criterion", "criteria") or listed
+        ordinal = _ORDINALS.get(word.text) if sentence.at(index + 1) == "criterion" else None
+        number = int(word.text[1:]) if short else ordinal or (_value(word.text) if long else None)
+        if number is None or index in covered or sentence.at(index + 1) == "of":
             continue
-        place = int(word.text.lstrip("c")) - 1
-        concept = known[place] if 0 <= place < len(known) else word.text
-        yield index, index + 1, concept, False
+        stop = index + 1 + (ordinal is not None)
+        concept = known[number - 1] if 0 < number <= len(known) else str(number)
+        yield index, stop, concept, False
 
 
 def _state(sentence: Sentence, start: int, stop: int, last: bool = False) -> str | None:
@@ -218,25 +226,32 @@ def _state(sentence: Sentence, start: int, stop: int, last: bool = False) -> str
 def _sums(sentence: Sentence, covered: set[int]) -> Iterator[tuple[tuple[str, str], int]]:
     """ "all criteria", "none of the three criteria", "two of the three criteria", "the CVS"."""
     for index, word in enumerate(sentence.words):
-        if word.text not in ("criteria", "cvs", "view") or index in covered:
+        single = word.text == "criterion" and sentence.at(index - 1) in _QUANTIFIERS
+        if (not single and word.text not in ("criteria", "cvs", "view")) or index in covered:
             continue
+        if index + 1 in covered and _value(sentence.at(index + 1)) is not None:
+            continue  # "criteria 1 and 2": each is named
         if word.text == "view" and sentence.at(index - 1) != "critical":
             continue
         state = _state(sentence, index + 1, len(sentence.words))
         if state is None:
             continue
-        if word.text != "criteria":
+        if word.text not in ("criteria", "criterion"):
             if not any(i > index for i in covered) and sentence.at(index + 1) != "criteria":
                 yield ("all" if state == "met" else "not all", ""), index
             continue
         before = [sentence.at(i) for i in range(max(0, index - 6), index)]
-        if "of" in before and not {"all", "none", "no", *NUMBERS} & set(before):
+        if "of" in before and not (_QUANTIFIERS | set(VALUES)) & set(before):
             continue  # "of the criteria, X is met": each is named
+        if "not" in before and state == "not met":
+            continue  # "not all are unmet": too intricate
         numbers = [n for w in before if (n := _value(w)) is not None]
         of = str(numbers.pop()) if numbers and before[-1] not in ("no",) else ""
         if "none" in before or "no" in before or "neither" in before:
             met = "none" if state == "met" or "none" in before else "all"
-        elif "all" in before:
+        elif _ALL & set(before) and "not" in before:
+            met = "not all"
+        elif _ALL & set(before):
             met = "all" if state == "met" else "not all"
         elif numbers:
             met = str(numbers[0])
@@ -252,7 +267,16 @@ def _sums(sentence: Sentence, covered: set[int]) -> Iterator[tuple[tuple[str, st
         yield (met, of), index
 
 
+def _quantified(sentence: Sentence, index: int) -> int:
+    """Where "all three criteria" begins that ends at an index."""
+    while (before := sentence.at(index - 1)) and (
+        before in _QUANTIFIERS or before in ("of", "the", "safety") or _value(before) is not None
+    ):
+        index -= 1
+    return index
+
+
 def _value(word: str) -> int | None:
-    if word in NUMBERS and word != "no":
-        return NUMBERS.index(word)
+    if word in VALUES and word != "no":
+        return VALUES[word]
     return int(word) if word.isdecimal() else None

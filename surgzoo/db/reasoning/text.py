@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable, Sequence
 
 from surgzoo.db.reasoning.labels import When
 from surgzoo.db.reasoning.lexicon import Lexicon, Reading
-from surgzoo.db.words import stem, tokens
+from surgzoo.db.words import bag, stem, tokens
+
+# Words that deny what stands after them; "isn't" is read as "isnt".
+DENIALS = bag("no not never without neither nor isnt arent doesnt dont cannot cant")
+BE = bag("is are was were be been being")
+# What may stand between names that are said together: "the hook and the grasper".
+_JOINED = bag(", and the a an both another")
 
 # "This is a Level 3 task." and "Level 2 Relational understanding:" are no facts about the picture.
 _HEADING = re.compile(
@@ -67,6 +74,7 @@ class Sentence:
     mentions: tuple[Mention, ...]
     when: When | None
     section: int  # how many headings stand before it
+    moment: frozenset[int] = frozenset()  # the words that name the moment
 
     def at(self, index: int) -> str:
         """The word at an index, "" outside the sentence."""
@@ -76,7 +84,24 @@ class Sentence:
         return self.words[first].start, self.words[stop - 1].end
 
     def covered(self) -> set[int]:
+        """The words that are part of a name."""
         return {i for m in self.mentions for i in range(m.first, m.stop)}
+
+    def joins(self, first: int, stop: int) -> bool:
+        """Whether the words first .. stop - 1 do no more than to join two names."""
+        between = {self.words[i].text for i in range(first, stop)}
+        return bool(between) and between <= _JOINED
+
+    def chain(
+        self, mentions: Sequence[Mention], usable: Callable[[Mention], bool] = lambda _: True
+    ) -> list[Mention]:
+        """The last of the mentions and the usable ones joined to it: "the hook and the grasper"."""
+        out = list(mentions[-1:])
+        for earlier in reversed(mentions[:-1]):
+            if not usable(earlier) or not self.joins(earlier.stop, out[0].first):
+                break
+            out.insert(0, earlier)
+        return out
 
 
 def sentences(text: str, lexicon: Lexicon) -> list[Sentence]:
@@ -99,10 +124,14 @@ def sentences(text: str, lexicon: Lexicon) -> list[Sentence]:
         if passed != section:
             section, when = passed, None
         said = blank[run[0].start : run[-1].end].lower()
+        naming: set[int] = set()
         for pattern, moment in _MOMENTS:
-            if pattern.search(said):
+            for found in pattern.finditer(said):
                 when = moment
-        out.append(Sentence(tuple(run), _mentions(run, lexicon), when, section))
+                start, stop = (run[0].start + place for place in found.span())
+                naming |= {i for i, w in enumerate(run) if start <= w.start and w.end <= stop}
+        mentions = _mentions(run, lexicon)
+        out.append(Sentence(tuple(run), mentions, when, section, frozenset(naming)))
         run = []
     return out
 
