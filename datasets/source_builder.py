@@ -15,6 +15,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import hashlib
 import json
 import multiprocessing
 import os
@@ -23,6 +24,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import tensorflow_datasets as tfds
 import tqdm
@@ -123,7 +125,7 @@ class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _generate_examples(self, jobs: list[VideoJob]):
         if not jobs:
             raise ValueError(f"{self.source}: no video to store")
-        number, quarantined = 0, []
+        number, quarantined, content = 0, [], hashlib.blake2b(digest_size=16)
         stored = []
         for job, items in _run(jobs, self.workers or os.cpu_count() or 1, self.source):
             first = number
@@ -131,7 +133,9 @@ class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 if isinstance(item, Quarantined):
                     quarantined.append(item)
                     continue
-                yield number, records.encode(item)
+                example = records.encode(item)
+                content.update(_bytes(example))
+                yield number, example
                 number += 1
             if number == first:
                 if not any(item.video == job.video.id for item in quarantined):
@@ -143,6 +147,7 @@ class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             records.QUARANTINE_FILE,
             (json.dumps(dataclasses.asdict(item), ensure_ascii=False) for item in quarantined),
         )
+        self._write_lines(records.CONTENT_FILE, [content.hexdigest()])
         share = len(quarantined) / max(1, number + len(quarantined))
         if not stored or share > self.builder_config.max_quarantined:
             reasons = "\n".join(f"  {q.where}: {q.reason}" for q in quarantined[:10])
@@ -156,6 +161,12 @@ class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _write_lines(self, name: str, lines: Iterable[str]) -> None:
         with open(Path(self.data_dir) / name, "w", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in lines)
+
+
+def _bytes(example: dict[str, Any]) -> bytes:
+    """One example as bytes, for a hash: every value with its length before it."""
+    values = (v if isinstance(v, bytes) else str(v).encode() for _, v in sorted(example.items()))
+    return b"".join(len(value).to_bytes(8, "little") + value for value in values)
 
 
 def _spool(job: VideoJob, path: Path, parent: int) -> Path:

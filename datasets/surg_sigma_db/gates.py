@@ -21,7 +21,7 @@ import numpy as np
 import simplejpeg
 
 from surgzoo.db import ontology, schema
-from surgzoo.db.records import FrameRecord
+from surgzoo.db.records import PICTURES, FrameRecord
 from surgzoo.db.schema import Box, Conversation, Media
 from surgzoo.db.store import Store
 from surgzoo.tasks.base import Task
@@ -30,7 +30,7 @@ Images = Literal["decode", "header", "off"]
 
 TOLERANCE = 1e-3  # boxes are written in thousandths
 _PNG = b"\x89PNG\r\n\x1a\n"
-_REST = re.compile(r"\d+/\w+/\d+")  # frame, task, part
+_REST = re.compile(r"\d+/(?P<task>\w+)/\d+")  # frame, task, part
 _TRIPLET = ("instrument", "verb", "target")
 
 
@@ -231,7 +231,8 @@ class Gatekeeper:
     def duplicate_id(self, conversation: Conversation) -> str | None:
         """Ids name their video, so no two videos can share one if they name the right video."""
         rest = conversation.id.removeprefix(self._prefix)
-        if rest == conversation.id or not _REST.fullmatch(rest):
+        match = _REST.fullmatch(rest)
+        if rest == conversation.id or match is None or match["task"] != conversation.task:
             return f"the id '{conversation.id}' is not {self._prefix}FRAME/{conversation.task}/PART"
         if conversation.id in self._ids:
             return "another conversation has this id"
@@ -261,7 +262,7 @@ class Gatekeeper:
         return None
 
     def _frame(self, index: int, media: Media) -> str | None:
-        kind = "image" if media.kind in ("image", "clip") else media.kind  # else a map
+        kind = "image" if media.kind in PICTURES else media.kind
         if (index, kind) not in self._frames:
             self._frames[index, kind] = image_fault(self._data(index, kind), self._limits.images)
         return self._frames[index, kind]

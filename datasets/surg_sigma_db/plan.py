@@ -15,7 +15,6 @@ import surgzoo
 from surgzoo.datasets.surg_sigma_db import gates
 from surgzoo.datasets.surg_sigma_db.gates import Limits
 from surgzoo.db import leak_free, schema, sources
-from surgzoo.db.records import VIDEOS_FILE
 from surgzoo.db.store import DEFAULT_CONFIG, NotPreparedError, Store
 from surgzoo.tasks import tasks as registry
 from surgzoo.tasks import wording as wording_lib
@@ -128,7 +127,7 @@ def make(
                 "scheme": "given" if splits is not None else scheme,
                 "videos": len(found),
                 "videos_without_split": left_out[name],
-                "content": _digest((store.path / VIDEOS_FILE).read_bytes()),
+                "content": store.content(),
             }
         )
     if not jobs:
@@ -145,9 +144,8 @@ def make(
         "wording": dataclasses.asdict(wording),
         "limits": dataclasses.asdict(limits),
     }
-    prepared = [(s.path / "dataset_info.json").stat().st_mtime_ns for s in stores]
     codes = {name: code(name) for name in names}
-    fingerprint = _digest(json.dumps([meta, codes, prepared], sort_keys=True).encode())
+    fingerprint = _digest(json.dumps([meta, codes], sort_keys=True).encode())
     return Plan(
         data_dir, tuple(names), tuple(jobs), wording, limits, meta, codes, left_out, fingerprint
     )

@@ -38,7 +38,8 @@ class Part:
 
 
 @functools.lru_cache(maxsize=4)  # jobs come source after source
-def _store(data_dir: str, source: str, config: str) -> Store:
+def _store(data_dir: str, source: str, config: str, fingerprint: str) -> Store:
+    """`fingerprint`: of the build, as a source may be prepared again between two of one process."""
     return Store.open(data_dir, source, config)
 
 
@@ -55,9 +56,9 @@ def write(
     limits: Limits,
 ) -> int:
     """Encodes, checks and writes one video; returns `number`. Work that is there is left alone."""
-    if path_of(folder, number, "json").exists():
+    if _whole(folder, number, names):
         return number
-    store = _store(job.data_dir, job.source, job.config)
+    store = _store(job.data_dir, job.source, job.config, folder.name)
     stored = store.video(job.video)
     gates = Gatekeeper(store, job.video, limits)
     footage = store.footage(stored, gates.look, hold=HELD_BYTES)
@@ -76,7 +77,8 @@ def write(
                 line = schema.to_json(conversation).encode() + b"\n"
                 file.write(line)
                 offset += len(line)
-                keys.append(key_of(conversation.media))
+                words_alone = "" if conversation.media else conversation.id
+                keys.append(key_of(conversation.media, words_alone))
             parts[name] = Part(begin, offset - begin, first, len(keys) - first, tuple(held))
     with open(path_of(folder, number, "keys"), "wb") as file:
         keys.tofile(file)
@@ -85,6 +87,21 @@ def write(
     unfinished.write_text(json.dumps(summary), encoding="utf-8")
     unfinished.rename(path_of(folder, number, "json"))
     return number
+
+
+def _whole(folder: Path, number: int, names: Sequence[str]) -> bool:
+    """Whether a video is there with all these tasks. Files are as long as the summary says, or a
+    machine that went down has lost what a renamed summary speaks of."""
+    if not path_of(folder, number, "json").exists():
+        return False
+    parts = summary(folder, number)
+    size = max((part.offset + part.size for part in parts.values()), default=0)
+    rows = max((part.row + part.count for part in parts.values()), default=0)
+    wanted = {"jsonl": size, "keys": rows * array("Q").itemsize}
+    files = {ending: path_of(folder, number, ending) for ending in wanted}
+    return set(names) <= set(parts) and all(
+        path.exists() and path.stat().st_size == wanted[ending] for ending, path in files.items()
+    )
 
 
 def _place(conversation: schema.Conversation) -> tuple[int, int]:

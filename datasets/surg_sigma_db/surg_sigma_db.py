@@ -6,7 +6,7 @@ source, video, frame and part. The builder is shard based: TFDS's generator base
 gigabyte in memory to sort it, and beyond that needs TensorFlow. Here it is a shard at most.
 
 Killed, a build goes on where it was: finished videos stay in the spool under the fingerprint of the
-build, finished tasks in their folders, and TFDS renames a folder only when it is whole.
+build, finished tasks in their folders, where they are put when they are whole.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import contextlib
+import fcntl
 import functools
-import hashlib
 import io
 import itertools
 import json
@@ -53,6 +53,10 @@ SHOWN = 10  # reasons in an error
 
 class OtherBuildError(ValueError):
     """A finished task was built from something else than what is asked for now."""
+
+
+class BusyError(ValueError):
+    """Another process builds the same task."""
 
 
 class QualityError(ValueError):
@@ -169,39 +173,87 @@ def build(
       workers: processes; 0 = one a core.
 
     Raises OtherBuildError for a task that was built from other things, unless `overwrite`;
-    QualityError when a gate held back more than the limit.
+    QualityError when a gate held back more than the limit; BusyError when another process builds
+    one of the tasks.
     """
-    workers = workers or os.cpu_count() or 1
-    done: dict[str, Path | None] = {} if overwrite else _finished(plan)
+    done = {} if overwrite else _finished(plan)
     names = [name for name in plan.tasks if name not in done]
-    root = Path(plan.data_dir) / DATABASE
-    folder = root / "incomplete_spool" / f"{plan.fingerprint}_{_short(names)}"
     if names:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _pool(workers) as pool:
-            _encode(plan, names, folder, pool)
-            summaries = [spool.summary(folder, number) for number in range(len(plan.jobs))]
-            parts = {name: [summary.pop(name) for summary in summaries] for name in names}
-            try:
-                for name in names:
-                    _judge(name, parts[name], plan.limits.quarantined)
-            except QualityError:
-                shutil.rmtree(folder)  # what was wrong gets repaired, so it is no use again
-                raise
-            full = [name for name in names if any(part.count for part in parts[name])]
-            calls = [(plan, name, folder, parts[name], overwrite) for name in full]
-            done |= dict(zip(full, _each(pool, _write, calls, "writing", "task"), strict=True))
-        for name in names:
-            _note_empty(plan, name, name not in full)
-        shutil.rmtree(folder)
-        with contextlib.suppress(OSError):  # another build is under way
-            folder.parent.rmdir()
-    paths = {name: done.get(name) for name in plan.tasks}
+        with _locked(plan):
+            # Another process may have finished some between that look and the locks.
+            known = {} if overwrite else _finished(plan)
+            done |= known
+            names = [name for name in names if name not in known]
+            done |= _build(plan, names, workers or os.cpu_count() or 1)
+    paths = {name: done[name] for name in plan.tasks}
     return {name: path and ConversationStore(path) for name, path in paths.items()}
 
 
-def _short(names: list[str]) -> str:
-    return hashlib.blake2b(",".join(names).encode(), digest_size=4).hexdigest()
+def _build(plan: Plan, names: list[str], workers: int) -> dict[str, Path | None]:
+    """Builds these tasks and replaces what was there."""
+    folder = _spools(plan) / plan.fingerprint
+    folder.mkdir(parents=True, exist_ok=True)
+    with _pool(workers) as pool:
+        _encode(plan, names, folder, pool)
+        summaries = [spool.summary(folder, number) for number in range(len(plan.jobs))]
+        parts = {name: [summary.pop(name) for summary in summaries] for name in names}
+        try:
+            for name in names:
+                _judge(name, parts[name], plan.limits.quarantined)
+        except QualityError:
+            shutil.rmtree(folder)  # what was wrong gets repaired, so it is no use again
+            raise
+        full = [name for name in names if any(part.count for part in parts[name])]
+        calls = [(plan, name, folder, parts[name]) for name in full]
+        done = dict(zip(full, _each(pool, _write, calls, "writing", "task"), strict=True))
+    for name in names:
+        _note_empty(plan, name, name not in full)
+    shutil.rmtree(folder)
+    return {name: done.get(name) for name in names}
+
+
+def _spools(plan: Plan) -> Path:
+    return Path(plan.data_dir) / DATABASE / "incomplete_spool"
+
+
+@contextlib.contextmanager
+def _locked(plan: Plan) -> Iterator[None]:
+    """Keeps other processes from these tasks; the system frees them when this one dies.
+
+    Raises BusyError.
+    """
+    with contextlib.ExitStack() as stack:
+        for name in plan.tasks:
+            stack.enter_context(_lock(_spools(plan) / f"{name}.lock", name))
+        yield
+    with contextlib.suppress(OSError):  # another build is under way
+        _spools(plan).rmdir()
+
+
+@contextlib.contextmanager
+def _lock(path: Path, name: str) -> Iterator[None]:
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = open(path, "w")  # noqa: SIM115 (open as long as the lock is held)
+        except FileNotFoundError:  # another build ended and took the folder with it
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise BusyError(
+                f"another process is building the task '{name}' in {path.parent.parent}; wait for "
+                "it, or choose another --data_dir"
+            ) from None
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            break
+        file.close()  # it was removed by the one that held it before
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
 
 
 def _folder(plan: Plan, name: str) -> Path:
@@ -214,13 +266,17 @@ def _empty(plan: Plan, name: str) -> Path:
 
 
 def _note_empty(plan: Plan, name: str, empty: bool) -> None:
-    """Remembers that no source has labels for a task, so that nobody looks for them again."""
+    """Remembers that no source has labels for a task, so that nobody looks for them again; what
+    was built of it from other things goes."""
     path = _empty(plan, name)
     if not empty:
         path.unlink(missing_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(plan.described(name), sort_keys=True), encoding="utf-8")
+    shutil.rmtree(_folder(plan, name), ignore_errors=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(plan.described(name), sort_keys=True), encoding="utf-8")
+    part.replace(path)
 
 
 def _finished(plan: Plan) -> dict[str, Path | None]:
@@ -319,28 +375,27 @@ def _judge(name: str, parts: list[spool.Part], limit: float) -> None:
         )
 
 
-def _write(plan: Plan, name: str, folder: Path, parts: list[spool.Part], overwrite: bool) -> Path:
-    """One task from the spool into its TFDS folder, which is returned."""
-    builder = SurgSigmaDB(data_dir=plan.data_dir, config=name)
-    target = Path(builder.data_dir)
-    aside = target.with_name(f"replaced_{target.name.replace('.', '_')}")
-    if overwrite and target.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        target.rename(aside)  # kept until the new one is whole
-        # The first builder has read the old dataset_info.json and would hold on to it.
-        builder = SurgSigmaDB(data_dir=plan.data_dir, config=name)
+def _write(plan: Plan, name: str, folder: Path, parts: list[spool.Part]) -> Path:
+    """One task from the spool into its TFDS folder, which is returned.
+
+    It is written whole beside the spool and then put in the place of what was there, so a build
+    that is killed or finds the disk full leaves the old one as it was.
+    """
+    target = _folder(plan, name)
+    builder = SurgSigmaDB(data_dir=folder / "written", config=name)
     builder.plan, builder.folder, builder.parts = plan, folder, parts
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it speaks of a download; nothing is
-            builder.download_and_prepare(
-                download_config=tfds.download.DownloadConfig(
-                    compute_stats=tfds.download.ComputeStatsMode.SKIP
-                ),
-                file_format=tfds.core.FileFormat.ARRAY_RECORD,
-            )
-    except BaseException:
-        if aside.exists() and not target.exists():
-            aside.rename(target)
-        raise
+    with contextlib.redirect_stdout(io.StringIO()):  # it speaks of a download; nothing is
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                compute_stats=tfds.download.ComputeStatsMode.SKIP
+            ),
+            file_format=tfds.core.FileFormat.ARRAY_RECORD,
+        )
+    aside = target.with_name(f"replaced_{target.name.replace('.', '_')}")
+    shutil.rmtree(aside, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        target.rename(aside)
+    Path(builder.data_dir).rename(target)
     shutil.rmtree(aside, ignore_errors=True)
     return target

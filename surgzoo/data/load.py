@@ -82,13 +82,13 @@ def load(
     split: str = "all",
     data_dir: str | Path = "data",
     *,
-    source: str | None = None,
+    source: str | Sequence[str] | None = None,
     video: str | None = None,
 ) -> Items:
     """The built conversations of a task with their pictures.
 
     Args:
-      split: train, val, test or all. source: only those of "NAME" or "NAME.CONFIG".
+      split: train, val, test or all. source: only those of "NAME" or "NAME.CONFIG", or of several.
       video: only those of one video id.
 
     Raises NotPreparedError when the task is not built in `data_dir`, ValueError for a split, source

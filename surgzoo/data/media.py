@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from surgzoo.db.records import PICTURES
 from surgzoo.db.schema import Media
 from surgzoo.db.store import DEFAULT_CONFIG, Store
-
-PICTURES = ("image", "clip")  # kinds that are the frames themselves; any other is a stored map
 
 
 class MediaError(ValueError):

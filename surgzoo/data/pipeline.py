@@ -19,7 +19,7 @@ from surgzoo.data.conversations import conversations
 from surgzoo.data.media import MediaReader, Stores
 from surgzoo.data.units import Units
 from surgzoo.db import schema
-from surgzoo.db.conversation_store import DATABASE, ConversationStore, media_key
+from surgzoo.db.conversation_store import DATABASE, ConversationStore, Selection, media_key
 from surgzoo.db.schema import Conversation
 from surgzoo.db.store import DEFAULT_CONFIG
 from surgzoo.tasks.wording import Wording
@@ -30,7 +30,8 @@ class Part:
     """One (source, task) of a mixture. Weights are relative.
 
     The source "surg_sigma_db" is the built database: its conversations of the task, of all the
-    sources that it was built from. Sources, split schemes and wording were chosen at its building.
+    sources that it was built from or of those that `sources` names ("cholec80" or "cholec80.fps1").
+    Split schemes and wording were chosen at its building.
     """
 
     source: str
@@ -39,6 +40,15 @@ class Part:
     config: str = DEFAULT_CONFIG
     split: str = "train"
     scheme: str = "default"
+    sources: tuple[str, ...] = ()  # of "surg_sigma_db" alone
+
+    @property
+    def name(self) -> str:
+        """How messages call the part."""
+        if self.source != DATABASE:
+            return f"{self.source}.{self.config}/{self.task}/{self.split}"
+        chosen = f"[{','.join(self.sources)}]" if self.sources else ""
+        return f"{self.source}{chosen}/{self.task}/{self.split}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,17 +106,14 @@ def mixture(config: DataConfig, stores: Stores) -> tuple[grain.MapDataset, dict[
     sizes: dict[str, int] = {}
     for part in config.mixture:
         items, keys = _items(part, config, stores)
-        name = f"{part.source}.{part.config}/{part.task}/{part.split}"
-        if part.source == DATABASE:
-            name = f"{part.source}/{part.task}/{part.split}"
         if not len(items):
             raise ValueError(
-                f"{name} (scheme {part.scheme}) has no conversation: the source has no label "
+                f"{part.name} (scheme {part.scheme}) has no conversation: the source has no label "
                 f"for this task or no video in this split"
             )
-        sizes[name] = len(items)
+        sizes[part.name] = len(items)
         # Grouped, a frame's questions of all tasks form one unit; else each question is its own.
-        place = (part.source, part.config, part.split, part.scheme)
+        place = (part.source, part.config, part.split, part.scheme, part.sources)
         pool = place if config.group else (*place, part.task)
         weights[pool] = weights.get(pool, 0.0) + part.weight
         pools.setdefault(pool, Units()).add(items, keys, part.weight)
@@ -128,11 +135,15 @@ def mixture(config: DataConfig, stores: Stores) -> tuple[grain.MapDataset, dict[
 def videos(part: Part, stores: Stores) -> list[schema.Video]:
     """The videos that a part draws from."""
     if part.source == DATABASE:
-        chosen = ConversationStore.open(stores.data_dir, part.task).select(part.split)
-        places = chosen.videos()
+        places = _chosen(part, ConversationStore.open(stores.data_dir, part.task)).videos()
         return [stores(source, config).video(name).video for source, config, name in places]
     store = stores(part.source, part.config)
     return [stored.video for stored in store.select(part.split, part.scheme)]
+
+
+def _chosen(part: Part, store: ConversationStore) -> Selection:
+    """A part's rows of the built database."""
+    return store.select(part.split, source=part.sources or None)
 
 
 def _items(
@@ -154,8 +165,12 @@ def _items(
                 "leave `wording` out of the data config, or build with another one"
             )
         store = ConversationStore.open(config.data_dir, part.task)
-        chosen = store.select(part.split)
+        chosen = _chosen(part, store)
         return chosen, store.media_keys[chosen.rows()] if config.group else None
+    if part.sources:
+        raise ValueError(
+            f"{part.name}: `sources` chooses among those of {DATABASE}; leave it out of this part"
+        )
     items = list(
         conversations(
             stores(part.source, part.config),
@@ -165,7 +180,7 @@ def _items(
             wording=config.wording,
         )
     )
-    keys = [media_key(item.media) for item in items]
+    keys = [media_key(item.media, item.id) for item in items]
     return items, np.array(keys, np.uint64) if config.group else None
 
 

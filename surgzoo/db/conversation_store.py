@@ -27,7 +27,7 @@ import numpy as np
 
 from surgzoo.db import schema
 from surgzoo.db.schema import Conversation
-from surgzoo.db.store import NotPreparedError
+from surgzoo.db.store import NotPreparedError, newest
 
 DATABASE = "surg_sigma_db"
 SPLIT = "conversations"  # of TFDS; train, val and test are data, as in a prepared source
@@ -50,9 +50,13 @@ class Place:
     count: int
 
 
-def media_key(media: tuple[schema.Media, ...]) -> int:
-    """64 bits that tell what a conversation looks at; equal for all questions about one frame."""
-    text = schema.to_json(media)
+def media_key(media: tuple[schema.Media, ...], conversation_id: str = "") -> int:
+    """64 bits that tell what a conversation looks at; equal for all questions about one frame.
+
+    Conversations in words alone look at nothing, which is not one thing that they share: each has
+    the key of its id.
+    """
+    text = schema.to_json(media) if media else conversation_id
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
@@ -92,15 +96,15 @@ class ConversationStore:
     def open(cls, data_dir: str | Path, task: str) -> ConversationStore:
         """The newest version of a built task. NotPreparedError says what to run."""
         root = Path(data_dir).expanduser() / DATABASE
-        found = [p for p in (root / task).glob("*.*.*") if (p / "dataset_info.json").exists()]
-        if not found:
-            built = sorted({p.parent.parent.name for p in root.glob("*/*.*.*/dataset_info.json")})
+        path = newest(root / task)
+        if path is None:
+            built = sorted(p.name for p in root.glob("*") if newest(p))
             extra = f" (built tasks: {', '.join(built)})" if built else ""
             raise NotPreparedError(
                 f"the task '{task}' is not in a database in {data_dir}{extra}. Run `surgzoo "
                 f"build_db --sources=NAME --tasks={task} --data_dir={data_dir}`."
             )
-        return cls(max(found, key=lambda p: tuple(int(n) for n in p.name.split("."))))
+        return cls(path)
 
     @functools.cached_property
     def _reader(self):
@@ -131,9 +135,16 @@ class ConversationStore:
         return np.memmap(self.path / MEDIA_FILE, np.dtype("<u8"), mode="r", shape=(len(self),))
 
     def select(
-        self, split: str = "all", *, source: str | None = None, video: str | None = None
+        self,
+        split: str = "all",
+        *,
+        source: str | Sequence[str] | None = None,
+        video: str | None = None,
     ) -> Selection:
-        """The rows of a split, a source ("source" or "source.config") and a video, in order.
+        """The rows of a split, of sources and of a video, in order.
+
+        Args:
+          source: "source" or "source.config", or several of them.
 
         Raises ValueError for a split, a source or a video that the task does not have.
         """
@@ -141,10 +152,13 @@ class ConversationStore:
         if split != "all":
             mask &= self._matching("split", split, self.splits, sorted(set(self.splits.tolist())))
         if source is not None:
-            names = np.array(self.sources)[self.source_of]
-            if "." not in source:
-                names = np.array([name.partition(".")[0] for name in names])
-            mask &= self._matching("source", source, names, self.sources)
+            full = np.array(self.sources)[self.source_of]
+            short = np.array([name.partition(".")[0] for name in full])
+            chosen = np.zeros(len(mask), bool)
+            for name in (source,) if isinstance(source, str) else source:
+                column = full if "." in name else short
+                chosen |= self._matching("source", name, column, self.sources)
+            mask &= chosen
         if video is not None:
             mask &= self._matching("video", video, self.videos, self.videos[:5].tolist())
         return Selection(self, np.flatnonzero(mask))

@@ -22,9 +22,12 @@ from surgzoo.db import schema
 #   clean            JPEG: the same frame without smoke
 DENSE = ("instrument_mask", "tissue_mask", "depth", "clean")
 
+PICTURES = ("image", "clip")  # kinds of `schema.Media` that are the frames; any other is a map
+
 SPLIT = "frames"
 VIDEOS_FILE = "videos.jsonl"
 QUARANTINE_FILE = "quarantine.jsonl"
+CONTENT_FILE = "content.txt"  # a hash of all records, so that nobody has to read them for one
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,8 +21,22 @@ from surgzoo.db.footage import Footage, Shot
 DEFAULT_CONFIG = "fps1"
 
 
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
 class NotPreparedError(FileNotFoundError):
     """A source that was not prepared (yet), or whose preparation did not end."""
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest whole version in a folder of TFDS; None when there is none.
+
+    What TFDS is writing has a name like incomplete.AB12CD_1.0.0 and may hold every file already.
+    """
+    names = [p.name for p in folder.glob("*") if _VERSION.fullmatch(p.name)]
+    whole = [name for name in names if (folder / name / "dataset_info.json").exists()]
+    numbers = [tuple(map(int, name.split("."))) for name in whole]
+    return folder / ".".join(map(str, max(numbers))) if numbers else None
 
 
 class Store:
@@ -49,15 +65,15 @@ class Store:
     def open(cls, data_dir: str | Path, source: str, config: str = DEFAULT_CONFIG) -> Store:
         """The newest version of a prepared source. NotPreparedError says what to run."""
         folder = Path(data_dir).expanduser() / source / config
-        versions = [p for p in folder.glob("*.*.*") if (p / "dataset_info.json").exists()]
-        if not versions:
-            present = sorted(p.parent.name for p in folder.parent.glob("*/*.*.*"))
+        path = newest(folder)
+        if path is None:
+            present = sorted(p.name for p in folder.parent.glob("*") if newest(p))
             extra = f" (prepared configs: {', '.join(present)})" if present else ""
             raise NotPreparedError(
                 f"'{source}' (config {config}) is not prepared in {data_dir}{extra}. Run "
                 f"`surgzoo prepare --source={source} --data_dir={data_dir}`."
             )
-        return cls(max(versions, key=lambda p: tuple(int(n) for n in p.name.split("."))))
+        return cls(path)
 
     @functools.cached_property
     def _reader(self):
@@ -67,6 +83,23 @@ class Store:
         return builder.as_data_source(
             split=records.SPLIT, decoders={"image": tfds.decode.SkipDecoding()}
         )
+
+    def content(self) -> str:
+        """A hash of all that tasks can see: records, videos, and what was derived for them.
+
+        Equal for two preparations of the same input. A source that was prepared before
+        `records.CONTENT_FILE` came up has its shards read for it.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        known = self.path / records.CONTENT_FILE
+        shards = sorted(self.path.glob("*.array_record*"))
+        for path in (known,) if known.exists() else shards:
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "blake2b").digest())
+        digest.update((self.path / records.VIDEOS_FILE).read_bytes())
+        for _, found in sorted(self._derived.items()):
+            digest.update(found.content())
+        return digest.hexdigest()
 
     @functools.cached_property
     def _derived(self) -> dict[str, maps.DerivedMaps]:

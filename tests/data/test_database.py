@@ -14,6 +14,8 @@ from surgzoo.data import pipeline
 from surgzoo.data.conversations import conversations
 from surgzoo.data.pipeline import DataConfig, Part, Stores
 from surgzoo.data.units import Units
+from surgzoo.datasets.surg_sigma_db import plan
+from surgzoo.datasets.surg_sigma_db.surg_sigma_db import build
 from surgzoo.db.schema import Media
 from surgzoo.db.store import NotPreparedError, Store
 from surgzoo.tasks.wording import Wording
@@ -42,6 +44,19 @@ def test_the_same_rows_from_the_sources_and_from_the_database(small_database, gr
     assert set(counts) == {f"surg_sigma_db/{task}/train" for task in TASKS}
     assert [made[i] for i in range(200)] == [read[i] for i in range(200)]
     assert any(len(read[i]) > 1 for i in range(20)) == group
+
+
+@pytest.mark.parametrize("source", ["synthsurg", "surg_sigma_db"])
+def test_questions_in_words_alone_come_one_by_one(small_data, tmp_path, source):
+    """Nothing is shared that could be encoded once for several of them."""
+    (tmp_path / "synthsurg").symlink_to(small_data / "synthsurg")
+    wording = Wording()
+    if source == "surg_sigma_db":
+        build(plan.make(tmp_path, ["synthsurg.small"], ["video_generation"], wording=wording))
+    part = Part(source, "video_generation", config="small" if source == "synthsurg" else "fps1")
+    stream, _ = pipeline.mixture(DataConfig((part,), str(tmp_path)), Stores(tmp_path))
+    sizes = {len(stream[i]) for i in range(40) if not stream[i][0].media}
+    assert sizes == {1}
 
 
 def test_the_database_is_not_held_in_memory(small_database):

@@ -94,7 +94,7 @@ def test_maps_are_written_too_and_a_lacking_one_is_an_error(items, stores, tmp_p
     media = dataclasses.replace(items[0].media[0], kind="instrument_mask")
     (name,) = Pictures(tmp_path, stores)(media)
     assert name.endswith(".png") and (tmp_path / name).read_bytes()[1:4] == b"PNG"
-    with pytest.raises(ValueError, match="there is no stored 'heat'"):
+    with pytest.raises(ValueError, match=r"nothing to export: .*frame 0 has no map 'heat'"):
         Pictures(tmp_path, stores)(dataclasses.replace(media, kind="heat"))
 
 

@@ -3,24 +3,28 @@
 import dataclasses
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 
 import pytest
+from fixtures_cholec import vector, write_cholect50
 
 from surgzoo.core.registry import Card, UnknownNameError
 from surgzoo.data.conversations import address, conversations
+from surgzoo.datasets.cholect50.cholect50 import CholecT50
+from surgzoo.datasets.source_builder import prepare
 from surgzoo.datasets.surg_sigma_db import plan as plan_lib
-from surgzoo.datasets.surg_sigma_db import spool
+from surgzoo.datasets.surg_sigma_db import spool, surg_sigma_db
 from surgzoo.datasets.surg_sigma_db.surg_sigma_db import (
+    BusyError,
     OtherBuildError,
     QualityError,
     SurgSigmaDB,
     build,
 )
 from surgzoo.db.conversation_store import DATABASE, ConversationStore, media_key
+from surgzoo.db.derive.run import add_smoke
 from surgzoo.db.store import NotPreparedError, Store
 from surgzoo.tasks import tasks
 from surgzoo.tasks.phase_recognition import PhaseRecognition
@@ -87,8 +91,6 @@ def test_same_input_same_bytes_with_one_process_and_with_two(built, data_dir):
 
 
 def test_several_shards_hold_the_same_rows(built, data_dir, monkeypatch):
-    from surgzoo.datasets.surg_sigma_db import surg_sigma_db
-
     monkeypatch.setattr(surg_sigma_db, "SHARD_BYTES", 100_000)
     build(plan_lib.make(data_dir, [SOURCE], TASKS[1:]), workers=1)
     store = ConversationStore.open(data_dir, TASKS[1])
@@ -284,9 +286,157 @@ def test_mistakes_get_a_way_out(data_dir):
         plan_lib.make(data_dir, [SOURCE, SOURCE], TASKS)
 
 
-def test_prepared_again_is_encoded_again(small_data, tmp_path):
-    shutil.copytree(small_data / "synthsurg", tmp_path / "synthsurg")
-    first = plan_lib.make(tmp_path, [SOURCE], TASKS)
-    (info,) = (tmp_path / "synthsurg" / "small").glob("*/dataset_info.json")
-    os.utime(info, (1, 1))
-    assert plan_lib.make(tmp_path, [SOURCE], TASKS).fingerprint != first.fingerprint
+def prepare_cholect50(root, triplets, **options):
+    """A data_dir with CholecT50's VID01, one triplet a frame."""
+    rows = {second: [vector(triplet, 1)] for second, triplet in enumerate(triplets)}
+    write_cholect50(root / "raw", 1, rows)
+    prepare(CholecT50, root / "data", manual_dir=root / "raw", workers=1, **options)
+    return root / "data"
+
+
+def test_prepared_again_with_other_labels_is_another_build(tmp_path):
+    """Labels of frames are in the records alone: the list of videos says nothing of them."""
+    names = ["triplet_recognition"]
+    data_dir = prepare_cholect50(tmp_path, (0, 0, 0))
+    first = plan_lib.make(data_dir, ["cholect50"], names)
+    before = [item.answer for item in build(first, workers=1)[names[0]]]
+    store = Store.open(data_dir, "cholect50")
+    videos, content = (store.path / "videos.jsonl").read_bytes(), store.content()
+    prepare_cholect50(tmp_path, (0, 0, 0), overwrite=True)
+    build(plan_lib.make(data_dir, ["cholect50"], names), workers=1)  # the same again
+    prepare_cholect50(tmp_path, (0, 1, 0), overwrite=True)
+    assert (store.path / "videos.jsonl").read_bytes() == videos
+    other = plan_lib.make(data_dir, ["cholect50"], names)
+    assert other.fingerprint != first.fingerprint
+    with pytest.raises(OtherBuildError, match="triplet_recognition: other sources"):
+        build(other, workers=1)
+    assert [c.answer for c in build(other, workers=1, overwrite=True)[names[0]]] != before
+    (store.path / "content.txt").unlink()  # prepared before there was such a file
+    assert Store(store.path).content() == Store(store.path).content() != content
+
+
+def test_what_was_derived_later_is_seen(tmp_path):
+    data_dir = prepare_cholect50(tmp_path, (0, 0, 0))
+    names = ["desmoking"]
+    assert build(plan_lib.make(data_dir, ["cholect50"], names), workers=1) == {"desmoking": None}
+    folder = add_smoke(Store.open(data_dir, "cholect50"))
+    store = build(plan_lib.make(data_dir, ["cholect50"], names), workers=1)["desmoking"]
+    assert len(store) == 3 and {item.media[0].kind for item in store} == {"smoke"}
+    (folder / "VID01" / "000001.jpg").write_bytes(b"torn")
+    with pytest.raises(QualityError, match=r"corrupt_image: .*000001.*frame 1: is neither JPEG"):
+        build(plan_lib.make(data_dir, ["cholect50"], names), workers=1, overwrite=True)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from surgzoo.datasets.surg_sigma_db import plan, spool, surg_sigma_db as db
+
+place, overwrite, data_dir, seed = sys.argv[1], sys.argv[2] == "True", sys.argv[3], int(sys.argv[4])
+import dataclasses
+wording = dataclasses.replace(plan.WORDING, seed=seed)
+
+def dies_at(owner, name, call):
+    plain, calls = getattr(owner, name), []
+    def function(*arguments, **keywords):
+        calls.append(arguments)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return plain(*arguments, **keywords)
+    setattr(owner, name, function)
+
+if place == "video":
+    dies_at(spool, "summary", 3)
+elif place == "keys":
+    dies_at(spool, "path_of", 12)
+elif place == "rows":
+    dies_at(db.SurgSigmaDB, "_rows", 2)
+elif place == "place":
+    rename = Path.rename
+    def moves(self, target):
+        if "written" in str(self) and "incomplete." not in str(self):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rename(self, target)
+    Path.rename = moves
+tasks = ["phase_recognition", "instrument_localization"]
+db.build(plan.make(data_dir, ["synthsurg.small"], tasks, wording=wording), workers=1,
+         overwrite=overwrite)
+"""
+
+
+@pytest.mark.parametrize("place", ["video", "keys", "rows", "place"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_killed_anywhere_and_run_again_gives_the_same_bytes(built, data_dir, place, overwrite):
+    """SIGKILL between videos, in one, in the rows of the second task, before it is put in place."""
+    script = data_dir / "killed.py"
+    script.write_text(KILLED)
+    if overwrite:
+        wording = dataclasses.replace(plan_lib.WORDING, seed=1)
+        build(plan_lib.make(data_dir, [SOURCE], TASKS, wording=wording), workers=1)
+    old = files(data_dir) if overwrite else {}
+    command = [sys.executable, str(script), place, str(overwrite), str(data_dir), "0"]
+    assert subprocess.run(command).returncode == -9
+    whole = {path: data for path, data in files(data_dir).items() if "/1.0.0/" in path}
+    finished = {p: d for p, d in whole.items() if "incomplete_spool" not in p}
+    for path, data in finished.items():  # old or new, and nothing in between
+        assert data in (old.get(path), files(built)[path])
+    build(plan_lib.make(data_dir, [SOURCE], TASKS), workers=1, overwrite=overwrite)
+    assert files(data_dir) == files(built)
+
+
+def test_a_build_that_ends_in_writing_keeps_what_it_has_read(built, data_dir, monkeypatch):
+    """The disk is full at the second task: one is finished, the sources are not read again."""
+    plan = plan_lib.make(data_dir, [SOURCE], TASKS)
+    rows, begun = SurgSigmaDB._rows, []
+
+    def full(self, *edges):
+        begun.append(self.builder_config.name)
+        if len(set(begun)) == 2:
+            raise OSError(28, "No space left on device")
+        return rows(self, *edges)
+
+    monkeypatch.setattr(SurgSigmaDB, "_rows", full)
+    with pytest.raises(OSError, match="No space left"):
+        build(plan, workers=1)
+    ConversationStore.open(data_dir, begun[0])
+    monkeypatch.setattr(SurgSigmaDB, "_rows", rows)
+    monkeypatch.setattr(Store, "footage", lambda *_: pytest.fail("the sources were read again"))
+    build(plan, workers=1)
+    assert files(data_dir) == files(built)
+
+
+def test_a_spool_that_lost_its_end_is_written_again(built, data_dir, monkeypatch):
+    """As after a power cut: the summary is there, the lines that it speaks of are not."""
+    plan = plan_lib.make(data_dir, [SOURCE], TASKS)
+    write = surg_sigma_db._write
+    monkeypatch.setattr(surg_sigma_db, "_write", lambda *_: (_ for _ in ()).throw(OSError("cut")))
+    with pytest.raises(OSError, match="cut"):
+        build(plan, workers=1)
+    spooled = sorted((data_dir / DATABASE / "incomplete_spool").rglob("*.jsonl"))
+    spooled[1].write_bytes(spooled[1].read_bytes()[:-100])
+    sorted(spooled[0].parent.glob("*.keys"))[2].unlink()
+    monkeypatch.setattr(surg_sigma_db, "_write", write)
+    build(plan, workers=1)
+    assert files(data_dir) == files(built)
+
+
+def test_one_process_builds_a_task(data_dir):
+    plan = plan_lib.make(data_dir, [SOURCE], TASKS)
+    other = plan_lib.make(data_dir, [SOURCE], TASKS[:1])
+    with surg_sigma_db._locked(other):
+        with pytest.raises(BusyError, match=f"another process is building the task '{TASKS[0]}'"):
+            build(plan, workers=1)
+        build(plan_lib.make(data_dir, [SOURCE], TASKS[1:]), workers=1)
+    build(plan, workers=1)
+    assert not (data_dir / DATABASE / "incomplete_spool").exists()
+
+
+def test_a_task_that_lost_its_labels_is_gone_after_an_overwrite(extra_tasks, data_dir, monkeypatch):
+    monkeypatch.setattr(Silent, "encode", PhaseRecognition.encode)
+    assert build(plan_lib.make(data_dir, [SOURCE], ["silent"]), workers=1)["silent"] is not None
+    monkeypatch.setattr(Silent, "encode", lambda *_: [])
+    plan = plan_lib.make(data_dir, [SOURCE], ["silent"])
+    assert build(plan, workers=1, overwrite=True) == {"silent": None}
+    with pytest.raises(NotPreparedError):
+        ConversationStore.open(data_dir, "silent")
+    assert build(plan, workers=1) == {"silent": None}

@@ -208,18 +208,19 @@ class Shelf:
     def video(self, name):
         return records.StoredVideo(VIDEO, 0, 4)
 
-    def map(self, video, index, name):
-        """Derived depth of frame 3, which no record holds."""
-        if (index, name) == (3, "depth"):
-            return MAP
-        raise KeyError(name)
-
     def frame(self, video, index):
         self.read.append(index)
         frame = Frame(video, index, float(index))
         return records.FrameRecord(
             frame, FrameAnnotations(), DAMAGED["cut"] if index == 2 else IMAGE
         )
+
+    def map(self, video, index, name):
+        """Derived depth of frame 0, and one of frame 1 that is torn."""
+        found = {0: MAP, 1: DAMAGED["cut"]}
+        if name == "depth" and index in found:
+            return found[index]
+        raise KeyError(f"frame {index} has no map '{name}'")
 
 
 def keeper(images="decode"):
@@ -271,7 +272,8 @@ def test_ids_are_unique_and_name_their_video():
     good = sound("phase_recognition")
     assert keep.check(good, task(good.task)) is None
     assert keep.check(good, task(good.task)).gate == "duplicate_id"
-    for wrong in ("something", good.id.replace("VID01", "VID02"), good.id + "/x"):
+    names = ("something", good.id.replace("VID01", "VID02"), good.id + "/x")
+    for wrong in (*names, good.id.replace(good.task, "step_recognition")):
         held = keep.check(dataclasses.replace(good, id=wrong), task(good.task))
         assert held.gate == "duplicate_id" and "FRAME/phase_recognition/PART" in held.reason
 
@@ -287,23 +289,26 @@ class Depth:
 
 def depth(answer, text="<image>"):
     good = told(sound("phase_recognition"), text)
-    return dataclasses.replace(good, task="depth", answer=answer)
+    named = good.id.replace(good.task, "depth")
+    return dataclasses.replace(good, id=named, task="depth", answer=answer)
 
 
 def test_an_answer_in_pixels_is_stored_pixels():
     there = {"media": {"source": "cholect50", "config": "fps1", "video": "VID01", "first": 1}}
     torn = {"media": {**there["media"], "first": 2}}
-    without = {"media": {**there["media"], "kind": "depth"}}
+    derived = {"media": {**there["media"], "first": 0, "kind": "depth"}}
+    torn_map = {"media": {**there["media"], "kind": "depth"}}
+    without = {"media": {**there["media"], "kind": "clean"}}
     keep, _ = keeper()
     assert keep.check(depth(there), Depth()) is None
+    assert keeper()[0].check(depth(derived), Depth()) is None
+    assert "frame 1: cannot be decoded" in keeper()[0].check(depth(torn_map), Depth()).reason
     for answer in ({"map": 1}, {"media": {"first": 1}}, {"media": 3}, ["media"]):
         assert keeper()[0].check(depth(answer), Depth()).gate == "empty_answer"
     assert keeper()[0].check(depth(there, "<video>"), Depth()).gate == "round_trip"
     assert "frame 2" in keeper()[0].check(depth(torn), Depth()).reason
     assert keeper()[0].check(depth(without), Depth()).reason == "frame 1: is not stored"
-    derived = {"media": {**without["media"], "first": 3}}
-    assert keeper()[0].check(depth(derived), Depth()) is None
     keep, shelf = keeper()
     keep.map_of = lambda index, name: MAP if (index, name) == (1, "depth") else b""
-    assert keep.check(depth(without), Depth()) is None
+    assert keep.check(depth(torn_map), Depth()) is None
     assert 1 not in shelf.read  # the map was at hand

@@ -95,6 +95,13 @@ def test_media_keys_are_the_same_in_every_process():
     assert len({media_key(m) for m in ((a,), (b,), (a, b), (b, a), ())}) == 5
 
 
+def test_conversations_in_words_alone_share_nothing():
+    """With one key for all of them, training would take them for questions about one frame."""
+    assert media_key((), "a/0") != media_key((), "a/1")
+    frame = (Media("s", "fps1", "v", 3),)
+    assert media_key(frame, "a/0") == media_key(frame, "a/1") == media_key(frame)
+
+
 def test_the_newest_version_is_opened(store, tmp_path):
     for version in ("1.0.0", "1.2.0", "1.10.0"):
         folder = tmp_path / "surg_sigma_db" / TASK / version
@@ -102,6 +109,10 @@ def test_the_newest_version_is_opened(store, tmp_path):
         (folder / "dataset_info.json").touch()
         (folder / META_FILE).write_text(json.dumps({"version": version}))
         (folder / INDEX_FILE).write_text((store.path / INDEX_FILE).read_text())
+    # What TFDS is writing, or had not finished when it was killed, may look whole.
+    unfinished = tmp_path / "surg_sigma_db" / TASK / "incomplete.AB12CD_1.11.0"
+    unfinished.mkdir()
+    (unfinished / "dataset_info.json").touch()
     assert ConversationStore.open(tmp_path, TASK).meta == {"version": "1.10.0"}
     (tmp_path / "surg_sigma_db" / TASK / "1.10.0" / META_FILE).unlink()
     with pytest.raises(NotPreparedError, match="did not end"):

@@ -9,7 +9,9 @@
 A picture stands in the text as `<image>`, a clip as `<video>`; a clip is a list of frames where the
 format has lists, which these trainers read as a video. The reasoning trace goes before the answer
 in <think> and <answer>. Each record keeps, under "surgzoo", what the format has no field for (task,
-answer, options, split); trainers leave unknown keys alone, and `read` makes the conversation again.
+answer, options, split), and `read` makes the conversation again. It is text that holds JSON: the
+trainers read files with the `datasets` library, where a column has one type, and an answer like
+[["hook", [0.1, 0.2, 0.3, 0.4]]] has none.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ Format = Literal["llava", "sharegpt", "swift"]
 
 OWN = "surgzoo"
 _MARK = {False: "<image>", True: "<video>"}
-_MARKS = re.compile(r"^(?:<(?:image|video)>\n?)+")
 _THOUGHT = re.compile(r"<think>(?P<thinking>.*)</think><answer>(?P<text>.*)</answer>", re.DOTALL)
 
 
@@ -41,7 +42,7 @@ def record(conversation: Conversation, pictures: Pictures, form: Format) -> dict
         raise ValueError(f"{conversation.id} mixes clips and images, which {form} cannot hold")
     clips = kinds == {True}
     files = [pictures(media) for media in conversation.media]
-    said = _said(conversation, clips)
+    said = _said(conversation, len(files) if clips else sum(map(len, files)), clips)
     out: dict[str, Any] = {"id": conversation.id}
     if form == "llava":
         names = {"user": "human", "assistant": "gpt"}
@@ -56,7 +57,7 @@ def record(conversation: Conversation, pictures: Pictures, form: Format) -> dict
             out["videos" if clips else "images"] = (
                 files if clips else [name for part in files for name in part]
             )
-    out[OWN] = _rest(conversation)
+    out[OWN] = rest(conversation)
     return out
 
 
@@ -69,7 +70,15 @@ def write(
     """
     folder = pictures.folder
     folder.mkdir(parents=True, exist_ok=True)
-    records = (record(conversation, pictures, form) for conversation in conversations)
+    seen: set[str] = set()
+
+    def made() -> Iterator[dict[str, Any]]:
+        for conversation in conversations:
+            item = record(conversation, pictures, form)
+            seen.update(item)
+            yield item
+
+    records = made()
     if form == "swift":
         path, count = folder / f"{name}.jsonl", 0
         part = path.with_name(path.name + ".part")
@@ -82,19 +91,19 @@ def write(
     path = folder / f"{name}.json"
     count = write_json(path, records)
     if form == "sharegpt":
-        _describe(folder, name, path)
+        _describe(folder, name, path, seen)
     return path, count
 
 
-def _describe(folder: Path, name: str, path: Path) -> None:
-    """Adds the file to dataset_info.json, which LLaMA-Factory finds data sets by."""
+def _describe(folder: Path, name: str, path: Path, seen: set[str]) -> None:
+    """Adds the file to dataset_info.json, which LLaMA-Factory finds data sets by.
+
+    `seen`: the keys of its records. A column of pictures that only some of them have counts.
+    """
     info = folder / "dataset_info.json"
     known = json.loads(info.read_text(encoding="utf-8")) if info.exists() else {}
-    with open(path, encoding="utf-8") as file:
-        file.readline()
-        first = json.loads(file.readline().rstrip(",\n") or "null") or {}
     columns = {"messages": "messages"}
-    columns |= {key: key for key in ("images", "videos") if key in first}
+    columns |= {key: key for key in ("images", "videos") if key in seen}
     known[name] = {
         "file_name": path.name,
         "formatting": "sharegpt",
@@ -106,11 +115,13 @@ def _describe(folder: Path, name: str, path: Path) -> None:
             "assistant_tag": "assistant",
         },
     }
-    info.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    part = info.with_suffix(".part")
+    part.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    part.replace(info)
 
 
 def read(path: str | Path) -> Iterator[Conversation]:
-    """The conversations of a file that `write` made, of any of the three formats.
+    """The conversations of a file that `write` made, of any of the three formats or MedVidBench.
 
     Raises ValueError that names file and record for one without what was kept under "surgzoo".
     """
@@ -129,28 +140,38 @@ def read(path: str | Path) -> Iterator[Conversation]:
         yield _conversation(item)
 
 
-def _said(conversation: Conversation, clips: bool) -> list[tuple[str, str]]:
-    """(role, text) of all turns, media marks and reasoning included."""
+def _said(conversation: Conversation, pictures: int, clips: bool) -> list[tuple[str, str]]:
+    """(role, text) of all turns, marks of pictures (or clips) and reasoning included."""
     said = [(turn.role, turn.text) for turn in conversation.turns]
-    if conversation.media:
-        marks = _MARK[clips] * len(conversation.media)
-        said[0] = (said[0][0], f"{marks}\n{said[0][1]}")
+    for number, (_, text) in enumerate(said):
+        if mark := next((mark for mark in _MARK.values() if mark in text), None):
+            raise ValueError(
+                f"{conversation.id}: turn {number} says {mark}, which readers take for a picture; "
+                "take it out where the source is read, or leave this task out"
+            )
+    said[0] = (said[0][0], _marks(pictures, clips) + said[0][1])
     if conversation.thinking:
         role, text = said[-1]
         said[-1] = (role, f"<think>{conversation.thinking}</think><answer>{text}</answer>")
     return said
 
 
-def _rest(conversation: Conversation) -> dict[str, Any]:
-    """What the formats have no field for."""
+def _marks(pictures: int, clips: bool) -> str:
+    """What stands before the first turn."""
+    return f"{_MARK[clips] * pictures}\n" if pictures else ""
+
+
+def rest(conversation: Conversation, *more: str) -> str:
+    """What the formats have no field for, and the fields `more`, as JSON."""
     whole = schema.to_jsonable(conversation)
-    lost = ("task", "answer", "options", "choices", "video", "split", "derived")
+    lost = ("task", "answer", "options", "choices", "video", "split", "derived", *more)
     counts = [media.count for media in conversation.media if media.kind == "clip"]
-    return {key: whole[key] for key in lost if key in whole} | ({"clips": counts} if counts else {})
+    kept = {key: whole[key] for key in lost if key in whole}
+    return json.dumps(kept | ({"clips": counts} if counts else {}), ensure_ascii=False)
 
 
 def _conversation(item: dict[str, Any]) -> Conversation:
-    own = dict(item[OWN])
+    own = json.loads(item[OWN])
     counts = own.pop("clips", [])
     if "messages" in item:
         said = [(m["role"], m["content"]) for m in item["messages"]]
@@ -160,6 +181,9 @@ def _conversation(item: dict[str, Any]) -> Conversation:
     names = item.get("images") or item.get("video") or item.get("videos") or []
     names = [item["image"]] if "image" in item else names
     names = [n for part in names for n in (part if isinstance(part, list) else [part])]
+    # All frames of a MedVidBench record are one video.
+    one = "qa_type" in item
+    marks = _marks(1 if one else len(counts) or len(names), one or bool(counts))
     media = ()
     if counts:
         for count in counts:
@@ -168,7 +192,7 @@ def _conversation(item: dict[str, Any]) -> Conversation:
     else:
         media = media_of(names, clip=False)
     role, text = said[0]
-    said[0] = (role, _MARKS.sub("", text, count=1))
+    said[0] = (role, text.removeprefix(marks))
     thinking = None
     role, text = said[-1]
     if match := _THOUGHT.fullmatch(text):

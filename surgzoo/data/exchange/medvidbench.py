@@ -2,7 +2,9 @@
 
 One JSON array of {"conversations": [{"from", "value"}], "video": [frame, ...], "metadata": {"fps",
 "video_id", "start_frame", "end_frame"}, "qa_type", "data_source"}. The frames of all media stand in
-one list; frame numbers are those of the stored sequence, the last one included.
+one list; frame numbers are those of the stored sequence, the last one included. A reasoning trace
+has no place there; it is kept under "surgzoo", with what else `chat.read` needs to make the
+conversation again.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from surgzoo.data.exchange.chat import OWN, rest
 from surgzoo.data.exchange.pictures import Pictures, check_answerable, write_json
 from surgzoo.db.schema import Conversation
 from surgzoo.db.store import Store
@@ -48,6 +51,7 @@ def record(conversation: Conversation, pictures: Pictures, stores: Stores) -> di
         },
         "qa_type": QA_TYPES.get(conversation.task, conversation.task),
         "data_source": first.source,
+        OWN: rest(conversation, "thinking"),
     }
 
 

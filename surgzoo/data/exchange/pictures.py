@@ -3,52 +3,66 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from surgzoo.db.derive import maps
+from surgzoo.db.records import PICTURES
 from surgzoo.db.schema import Conversation, Media
 from surgzoo.db.store import Store
+
+_NAME = re.compile(r"(?!\.)[^/\\\0]+")  # a folder's; neither hidden nor . or ..
 
 
 class Pictures:
     """Writes frames below `folder`/images and answers with paths relative to `folder`.
 
-    A frame is `images/<source>.<config>/<video>/<frame number>.jpg`, a dense map
-    `<map>/<source>.<config>/<video>/<frame number>.png`. Stored bytes are copied, never encoded
-    again; a file that is there already is left alone, so an export that was cut off goes on.
+    A frame is `images/<source>.<config>/<video>/<frame number>.jpg`, a map, stored or derived,
+    `<map>/<source>.<config>/<video>/<frame number>.png` (.jpg for those that are pictures). Stored
+    bytes are copied, never encoded again; a file that is there already is left alone, so an export
+    that was cut off goes on.
     """
 
     def __init__(self, folder: str | Path, stores: Callable[[str, str], Store]):
         self.folder = Path(folder)
         self._stores = stores
-        self._written: set[str] = set()
 
     def __call__(self, media: Media) -> list[str]:
         """One path a frame of the media."""
         return [self._write(media, media.first + k) for k in range(media.count)]
 
     def _write(self, media: Media, index: int) -> str:
-        whole = media.kind in ("image", "clip")
-        kind = "images" if whole else media.kind
-        place = f"{kind}/{media.source}.{media.config}/{media.video}/{index:06d}"
-        name = place + (".jpg" if whole or media.kind == "clean" else ".png")
-        if name in self._written:
-            return name
-        self._written.add(name)
+        whole = media.kind in PICTURES
+        parts = ("images" if whole else media.kind, f"{media.source}.{media.config}", media.video)
+        for part in parts:
+            if not _NAME.fullmatch(part):  # a released file may say ../../home
+                raise ValueError(
+                    f"'{part}' in a pointer to {'/'.join(parts)}, frame {index}, cannot be the "
+                    "name of a folder; prepare the source with another id for this video"
+                )
+        name = "/".join((*parts, f"{index:06d}{'.jpg' if whole else _suffix(media.kind)}"))
         path = self.folder / name
         if path.exists() and path.stat().st_size:
             return name
-        record = self._stores(media.source, media.config).frame(media.video, index)
-        if not whole and media.kind not in record.dense:
-            raise ValueError(
-                f"{media.source}.{media.config}/{media.video}, frame {index}: there is no stored "
-                f"'{media.kind}'; it has {', '.join(record.dense) or 'no dense map'}"
-            )
+        store = self._stores(media.source, media.config)
+        if whole:
+            data = store.frame(media.video, index).image
+        else:
+            try:
+                data = store.map(media.video, index, media.kind)
+            except KeyError as error:
+                raise ValueError(f"nothing to export: {error.args[0]}") from None
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")  # a killed export leaves no half picture under its name
-        part.write_bytes(record.image if whole else record.dense[media.kind])
+        part.write_bytes(data)
         part.replace(path)
         return name
+
+
+def _suffix(kind: str) -> str:
+    """Of a map's file."""
+    return ".jpg" if kind == "clean" else maps.SUFFIXES.get(kind, ".png")
 
 
 def address(name: str) -> tuple[str, str, str, int, str]:

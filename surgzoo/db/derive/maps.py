@@ -12,6 +12,7 @@ source. `Store` shows them as maps of the frames that lack a map of that name th
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -54,6 +55,15 @@ class DerivedMaps:
         suffix = SUFFIXES[self.manifest.what]
         names = (p.stem for p in folder.iterdir() if p.suffix == suffix)
         return frozenset(int(name) for name in names if name.isdecimal())
+
+    def content(self) -> bytes:
+        """A hash of the manifest and of which files there are, with their sizes."""
+        digest = hashlib.blake2b((self.path / MANIFEST).read_bytes(), digest_size=16)
+        suffix = SUFFIXES[self.manifest.what]
+        for path in sorted(self.path.glob(f"*/*{suffix}")):
+            name = path.relative_to(self.path).as_posix()
+            digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+        return digest.digest()
 
     def read(self, video: str, index: int) -> bytes | None:
         """The encoded map of a frame, None where there is none."""
