@@ -181,7 +181,8 @@ class FrameAnnotations:
     flags: dict[str, float] = dataclasses.field(
         default_factory=dict
     )  # smoke, blood, blur, out_of_body
-    derived: dict[str, str] = dataclasses.field(default_factory=dict)  # field -> how it was derived
+    # Field -> how it was derived; "instruments.box" when only the boxes were.
+    derived: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 # ---- annotations of a stretch of video -----------------------------------------------------------

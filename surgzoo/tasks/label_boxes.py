@@ -59,6 +59,7 @@ class LabelBoxes(ImageTask):
         for item in items:
             classes.setdefault(ontology.name(self.kind, item.label.concept), []).append(item.box)
         boxed = {name: found for name, found in classes.items() if None not in found}
+        derived = shot.annotations.derived.get(f"{self.reads}.box")  # drawn around masks, say
         conversations = []
         for part, name in enumerate(reading.in_order(boxed, options)):
             phrasings, words = self.ask(name, boxed[name])
@@ -70,6 +71,7 @@ class LabelBoxes(ImageTask):
                     answer,
                     part=part,
                     options=(name,),
+                    derived=derived,
                     templates=phrasings,
                     text="; ".join(self.box_text(Box(*box)) for _, box in answer),
                     **words,
@@ -85,6 +87,7 @@ class LabelBoxes(ImageTask):
                     answer,
                     part=len(boxed),
                     options=options,
+                    derived=derived,
                     templates=self.all_templates,
                 )
             )

@@ -256,3 +256,12 @@ def test_reward_charges_false_positives(kind):
     assert reward(everything, f"{kind.shown(kind.first)} {kind.texts[2]}") == 0.0
     assert reward(kind.ask()[0], "none") == 1.0
     assert reward(kind.ask()[0], "?") == 0.0
+
+
+@both
+def test_boxes_drawn_around_masks_say_so(kind):
+    annotated = {kind.field: (kind.make(kind.first, LEFT),)}
+    for key in (kind.field, f"{kind.field}.box"):
+        known = FrameAnnotations(**annotated, derived={key: "around the mask"})
+        items = encode(kind.task.name, known)
+        assert {c.derived for c in items} == {"around the mask"} and len(items) == 2
