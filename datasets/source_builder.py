@@ -1,13 +1,14 @@
-"""What every source builder shares: jobs run on all cores, quarantine, the video index.
+"""What every source builder shares: videos stored on all cores, quarantine, restart, the index.
 
-A builder subclasses `SourceBuilder` and implements `jobs(manual_dir)`: one `VideoJob` a video,
-whose `frames` is a picklable function without arguments that yields `FrameRecord`s in video order.
-A frame that cannot be used is yielded as `Quarantined` with a reason; it is written to
-`quarantine.jsonl`, counted, and above `SourceConfig.max_quarantined` (a share of all frames) the
-build fails.
+A builder subclasses `SourceBuilder` and implements `jobs(tree)`: one `VideoJob` a video, whose
+`frames` is a picklable function without arguments that yields `FrameRecord`s in video order
+(`frames.from_video`, `frames.from_images`). A frame that cannot be used is yielded as `Quarantined`
+with a reason; it is written to `quarantine.jsonl`, counted, and above
+`SourceConfig.max_quarantined` (a share of all frames) the build fails.
 
-Workers write their frames to spool files and the parent streams them, in video order, into the
-array_record writer: memory stays flat however long a video is.
+A video is a shard: the worker that decodes it writes it, one frame in memory at a time. Shards wait
+in a folder `incomplete_<version>` beside the finished versions until all are there. A build that
+was stopped goes on from them: a finished shard is used again if the job and its files are the same.
 """
 
 from __future__ import annotations
@@ -15,70 +16,48 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import hashlib
+import inspect
+import io
 import json
-import multiprocessing
 import os
 import pickle
+import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 import tqdm
+from array_record.python import array_record_module
 
-from surgzoo.db import records, schema
+from surgzoo.datasets import frames as frame_readers
+from surgzoo.datasets import workers as processes
+from surgzoo.datasets.frames import Items, Lost, Quarantined
+from surgzoo.datasets.layout import File, LayoutError, Tree
+from surgzoo.db import identity, ontology, records, schema, splits
+from surgzoo.db.source_cards import SourceCard, card_of
+from surgzoo.db.sources import sources
 
-
-class LayoutError(FileNotFoundError):
-    """`manual_dir` does not hold the expected files; shows expected beside found."""
-
-    def __init__(self, source: str, manual_dir: Path, expected: str, problem: str):
-        found = "\n".join(f"    {line}" for line in _tree(manual_dir)) or "    (nothing)"
-        super().__init__(
-            f"{source}: {problem}\n  expected under manual_dir:\n"
-            + "\n".join(f"    {line}" for line in expected.strip().splitlines())
-            + f"\n  found in {manual_dir}:\n{found}"
-        )
-
-
-def _tree(folder: Path, limit: int = 20) -> list[str]:
-    """The first entries of a folder, two levels deep."""
-    if not folder.is_dir():
-        return [f"{folder} is not a folder"]
-    lines: list[str] = []
-    for entry in sorted(folder.iterdir()):
-        lines.append(entry.name + ("/" if entry.is_dir() else ""))
-        if entry.is_dir():
-            inner = sorted(entry.iterdir())
-            lines += [f"  {item.name}" for item in inner[:3]]
-            if len(inner) > 3:
-                lines.append(f"  … {len(inner) - 3} more")
-        if len(lines) >= limit:
-            return [*lines[:limit], "…"]
-    return lines
-
-
-@dataclasses.dataclass(frozen=True)
-class Quarantined:
-    """A frame (or a rest of a video) that could not be used, and why."""
-
-    video: str
-    where: str  # file, and frame or line in it
-    reason: str
+SHOWN = 10  # reasons in an error
 
 
 @dataclasses.dataclass(frozen=True)
 class VideoJob:
-    """One video to be stored. `frames` must pickle: a functools.partial of a module function."""
+    """One video to be stored. `frames` must pickle: a functools.partial of a module function.
+
+    `frame_count` is the number of frames that the layout promises at the config's fps, for
+    `surgzoo inspect`; None where only decoding would tell.
+    """
 
     video: schema.Video
-    frames: Callable[[], Iterable[records.FrameRecord | Quarantined]]
+    frames: Callable[[], Items]
     annotations: schema.VideoAnnotations = dataclasses.field(
         default_factory=schema.VideoAnnotations
     )
+    frame_count: int | None = None
 
 
 @dataclasses.dataclass
@@ -89,78 +68,224 @@ class SourceConfig(tfds.core.BuilderConfig):
     max_quarantined: float = 0.05
 
 
-class SourceBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Base of all source builders. Subclasses set `source`, VERSION, BUILDER_CONFIGS and `jobs`."""
+class SourceBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registration=True):
+    """Base of all source builders. Subclasses set `source`, VERSION, BUILDER_CONFIGS and `jobs`.
+
+    A source of licensed data says in `EXPECTED` which files it wants below manual_dir, one path a
+    line; `jobs` then gets the `Tree` of that folder, else None. Facts about the dataset (licence,
+    specialty, how to obtain it) are in card.toml beside the builder: `self.card`.
+    """
 
     source: str
+    EXPECTED: str = ""
+    generic: bool = False  # whether it reads collections of any name (`named`)
     workers: int = 0  # processes; 0 = one a core. Set by `prepare`.
-    description: str = ""
-    homepage: str = ""
-    citation: str = ""
 
     def __init_subclass__(cls, **kwargs):
         # TFDS would derive the folder's name from the class ("cholec_t50"); ours is the source's.
         kwargs.setdefault("skip_registration", True)
         super().__init_subclass__(**kwargs)
         cls.name = getattr(cls, "source", cls.__name__)
+        if cls.EXPECTED:
+            cls.MANUAL_DOWNLOAD_INSTRUCTIONS = cls.EXPECTED
 
-    def jobs(self, manual_dir: Path | None) -> Iterable[VideoJob]:
-        """The videos to store, in order. Raises LayoutError when the folder is not as expected."""
+    @functools.cached_property
+    def card(self) -> SourceCard:
+        """What card.toml says; ValueError for a source of a plug-in that has none."""
+        return card_of(type(self))
+
+    def video(self, name: str, *, splits_of: str | None = None, **facts) -> schema.Video:
+        """A `schema.Video` with what holds for all videos of the source.
+
+        `facts` are the fields of this one and win; `splits_of` is the id that the split table and
+        the ledger know it by, when it is another than `name`.
+        """
+        known = splits_of or name
+        given = {
+            "canonical": identity.canonical(self.source, known),
+            "splits": splits.official(self.source, known),
+            "licence": self.card.licence,
+            "fps": self.builder_config.fps,
+            "url": self.card.homepage,
+            **facts,
+        }
+        for field in ("specialty", "procedure"):
+            if field not in given:
+                (given[field],) = ontology.ids(self.source, field)
+        return schema.Video(id=name, source=self.source, **given)
+
+    def lost(self, name: str, where: str, reason: str) -> VideoJob:
+        """A job that only reports that a video cannot be stored."""
+        return VideoJob(self.video(name), Lost(Quarantined(name, where, reason)))
+
+    def jobs(self, tree: Tree | None) -> Iterable[VideoJob]:
+        """The videos to store, in order. Raises LayoutError or AnnotationFileError."""
         raise NotImplementedError
 
+    def tables(self) -> dict[str, str]:
+        """Ontology tables, file name -> text, of a source whose labels come with the data.
+
+        They are stored beside the records, where `Store` finds them. Called after `jobs`.
+        """
+        return {}
+
     def _info(self) -> tfds.core.DatasetInfo:
+        card = card_of(type(self), missing_ok=True)
         return tfds.core.DatasetInfo(
             builder=self,
             features=records.features(),
             disable_shuffling=True,
-            description=self.description,
-            homepage=self.homepage,
-            citation=self.citation,
+            description=card.summary if card else "",
+            homepage=card.homepage if card else "",
+            citation=card.citation if card else "",
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        manual_dir = Path(dl_manager.manual_dir) if self.MANUAL_DOWNLOAD_INSTRUCTIONS else None
-        return {records.SPLIT: self._generate_examples(list(self.jobs(manual_dir)))}
-
-    def _generate_examples(self, jobs: list[VideoJob]):
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
+        """Called by TFDS with `data_dir` set to a temporary folder that it renames at the end."""
+        del download_config
+        tree = None
+        if self.EXPECTED:
+            tree = Tree.open(dl_manager.manual_dir, self.source, self.EXPECTED)
+        jobs = list(self.jobs(tree))
         if not jobs:
             raise ValueError(f"{self.source}: no video to store")
-        number, quarantined, content = 0, [], hashlib.blake2b(digest_size=16)
-        stored = []
-        for job, items in _run(jobs, self.workers or os.cpu_count() or 1, self.source):
-            first = number
-            for item in items:
-                if isinstance(item, Quarantined):
-                    quarantined.append(item)
-                    continue
-                example = records.encode(item)
-                content.update(_bytes(example))
-                yield number, example
-                number += 1
-            if number == first:
-                if not any(item.video == job.video.id for item in quarantined):
-                    quarantined.append(Quarantined(job.video.id, job.video.id, "no usable frame"))
-                continue
-            stored.append(records.StoredVideo(job.video, first, number - first, job.annotations))
+        _check_ids(self.source, jobs)
+        staged = self.staging
+        staged.mkdir(parents=True, exist_ok=True)
+        shards = _store_all(self, jobs, staged)
+        self._judge(shards)
+        self._publish(jobs, shards, staged)
+
+    @property
+    def staging(self) -> Path:
+        """Where finished videos of an unfinished build wait."""
+        parts = [self.name, self.builder_config.name, f"incomplete_{self.version}"]
+        return Path(self._data_dir_root, *parts)
+
+    def _judge(self, shards: list[Shard]) -> None:
+        quarantined = [item for shard in shards for item in shard.quarantined]
+        stored = sum(shard.count for shard in shards)
+        total = stored + len(quarantined)
+        if not stored or len(quarantined) > self.builder_config.max_quarantined * total:
+            reasons = "\n".join(f"  {q.where}: {q.reason}" for q in quarantined[:SHOWN])
+            raise ValueError(
+                f"{self.source}: {len(quarantined)} of {total} frames could not be used, more "
+                f"than the limit of {self.builder_config.max_quarantined:.0%}. The first:\n"
+                f"{reasons}"
+            )
+
+    def _publish(self, jobs: list[VideoJob], shards: list[Shard], staged: Path) -> None:
+        """Moves the shards to their names in the TFDS folder and writes the index."""
+        full = [i for i, shard in enumerate(shards) if shard.count]
+        template = self._get_filename_template(split_name=records.SPLIT)
+        stored, first = [], 0
+        for place, number in enumerate(full):
+            target = template.sharded_filepath(shard_index=place, num_shards=len(full))
+            os.replace(_shard_path(staged, number), Path(target))
+            job, count = jobs[number], shards[number].count
+            stored.append(records.StoredVideo(job.video, first, count, job.annotations))
+            first += count
+        for name, text in self.tables().items():
+            path = Path(self.data_dir, records.TABLES_FOLDER, name)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
         self._write_lines(records.VIDEOS_FILE, map(schema.to_json, stored))
         self._write_lines(
             records.QUARANTINE_FILE,
-            (json.dumps(dataclasses.asdict(item), ensure_ascii=False) for item in quarantined),
+            (
+                json.dumps(dataclasses.asdict(item), ensure_ascii=False)
+                for shard in shards
+                for item in shard.quarantined
+            ),
         )
+        content = hashlib.blake2b("".join(shards[n].content for n in full).encode(), digest_size=16)
         self._write_lines(records.CONTENT_FILE, [content.hexdigest()])
-        share = len(quarantined) / max(1, number + len(quarantined))
-        if not stored or share > self.builder_config.max_quarantined:
-            reasons = "\n".join(f"  {q.where}: {q.reason}" for q in quarantined[:10])
-            raise ValueError(
-                f"{self.source}: {len(quarantined)} of {number + len(quarantined)} frames could "
-                f"not be used, more than the limit of {self.builder_config.max_quarantined:.0%}. "
-                f"The first:\n"
-                f"{reasons}"
-            )
+        split = tfds.core.SplitInfo(
+            name=records.SPLIT,
+            shard_lengths=[shards[number].count for number in full],
+            num_bytes=sum(shards[number].size for number in full),
+            filename_template=template,
+        )
+        self.info.set_splits(tfds.core.splits.SplitDict([split]))
+        shutil.rmtree(staged)
 
     def _write_lines(self, name: str, lines: Iterable[str]) -> None:
         with open(Path(self.data_dir) / name, "w", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in lines)
+
+
+# ---- one video to one shard ----------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A stored video: frames, bytes, a hash of its records, and what could not be used."""
+
+    fingerprint: str
+    content: str
+    count: int
+    size: int
+    quarantined: tuple[Quarantined, ...]
+
+
+def _store_all(builder: SourceBuilder, jobs: list[VideoJob], staged: Path) -> list[Shard]:
+    """The shards of all jobs, in their order; those of an earlier, stopped build are used again."""
+    cores = builder.workers or os.cpu_count() or 1
+    code = _code(type(builder))
+    fingerprints = [_fingerprint(job, code) for job in jobs]
+    shards = {i: _finished(staged, i, fingerprints[i]) for i in range(len(jobs))}
+    left = [i for i, shard in shards.items() if shard is None]
+    workers = min(cores, max(1, len(left)))
+    start = functools.partial(frame_readers.decode_with, max(1, cores // workers))
+    with (
+        tqdm.tqdm(
+            total=len(jobs),
+            initial=len(jobs) - len(left),
+            desc=builder.source,
+            unit="video",
+            disable=None,
+        ) as progress,
+        processes.pool(workers, start) as pool,
+    ):
+        if pool is None:
+            start()
+            for i in left:
+                shards[i] = _store(jobs[i], fingerprints[i], staged, i)
+                progress.update()
+        else:
+            waiting = {pool.submit(_store, jobs[i], fingerprints[i], staged, i): i for i in left}
+            for future in concurrent.futures.as_completed(waiting):
+                shards[waiting[future]] = future.result()  # the first failure ends the build
+                progress.update()
+    return [shards[i] for i in range(len(jobs))]
+
+
+def _store(job: VideoJob, fingerprint: str, staged: Path, number: int) -> Shard:
+    """Writes the frames of a job; the note that makes it count is written last."""
+    path, note = _shard_path(staged, number), _note_path(staged, number)
+    note.unlink(missing_ok=True)
+    features = records.features()
+    serializer = tfds.core.example_serializer.ExampleSerializer(features.get_serialized_info())
+    count, quarantined, content = 0, [], hashlib.blake2b(digest_size=16)
+    writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
+    try:
+        for item in job.frames():
+            if isinstance(item, Quarantined):
+                quarantined.append(item)
+                continue
+            example = records.encode(item)
+            content.update(_bytes(example))
+            writer.write(serializer.serialize_example(features.encode_example(example)))
+            count += 1
+    finally:
+        writer.close()
+    if not count and not quarantined:
+        quarantined.append(Quarantined(job.video.id, job.video.id, "no usable frame"))
+    shard = Shard(fingerprint, content.hexdigest(), count, path.stat().st_size, tuple(quarantined))
+    part = note.with_suffix(".part")
+    part.write_text(json.dumps(dataclasses.asdict(shard)), encoding="utf-8")
+    os.replace(part, note)
+    return shard
 
 
 def _bytes(example: dict[str, Any]) -> bytes:
@@ -169,49 +294,85 @@ def _bytes(example: dict[str, Any]) -> bytes:
     return b"".join(len(value).to_bytes(8, "little") + value for value in values)
 
 
-def _spool(job: VideoJob, path: Path, parent: int) -> Path:
-    with open(path, "wb") as file:
-        for item in job.frames():
-            if os.getppid() != parent:  # it was killed: nobody will read this
-                os._exit(1)
-            pickle.dump(item, file, protocol=pickle.HIGHEST_PROTOCOL)
-    return path
+def _shard_path(staged: Path, number: int) -> Path:
+    return staged / f"{number:06d}.array_record"
 
 
-def _unspool(path: Path) -> Iterator[records.FrameRecord | Quarantined]:
-    with open(path, "rb") as file, contextlib.suppress(EOFError):
-        while True:
-            yield pickle.load(file)  # written a moment ago by our own worker
-    path.unlink()
+def _note_path(staged: Path, number: int) -> Path:
+    return staged / f"{number:06d}.json"
 
 
-def _run(jobs: list[VideoJob], workers: int, source: str):
-    """Yields (job, its items) in order; workers stay a few videos ahead of the writer."""
-    progress = tqdm.tqdm(total=len(jobs), desc=source, unit="video", disable=None)
-    if workers == 1 or len(jobs) == 1:
-        for job in jobs:
-            yield job, job.frames()
-            progress.update()
-        progress.close()
-        return
-    folder = Path(tempfile.mkdtemp(prefix=f"surgzoo_{source}_"))
-    context = multiprocessing.get_context("spawn")  # fork is unsafe beside native thread pools
+def _finished(staged: Path, number: int, fingerprint: str) -> Shard | None:
+    """A shard of the same job that an earlier build has left whole."""
     try:
-        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
-            waiting: list[concurrent.futures.Future] = []
-            ahead = workers + 2
-            try:
-                for position, job in enumerate(jobs):
-                    for later in range(position + len(waiting), min(position + ahead, len(jobs))):
-                        path = folder / f"{later:06d}.spool"
-                        waiting.append(pool.submit(_spool, jobs[later], path, os.getpid()))
-                    yield job, _unspool(waiting.pop(0).result())
-                    progress.update()
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        progress.close()
+        note = json.loads(_note_path(staged, number).read_text(encoding="utf-8"))
+        size = _shard_path(staged, number).stat().st_size
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    if note["fingerprint"] != fingerprint or note["size"] != size:
+        return None
+    note["quarantined"] = tuple(Quarantined(**item) for item in note["quarantined"])
+    return Shard(**note)
+
+
+class _Stamper(pickle.Pickler):
+    """Pickles a job and, on the way, collects size and time of every file that it mentions."""
+
+    def __init__(self):
+        self.buffer = io.BytesIO()
+        self.stamps: list[tuple] = []
+        super().__init__(self.buffer, protocol=pickle.HIGHEST_PROTOCOL)
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, File):
+            self.stamps.append(obj.stamp())
+        elif isinstance(obj, Path):
+            with contextlib.suppress(OSError):
+                info = obj.stat()
+                self.stamps.append((str(obj), info.st_size, info.st_mtime_ns))
+        return NotImplemented
+
+
+def _fingerprint(job: VideoJob, code: str) -> str:
+    stamper = _Stamper()
+    stamper.dump(job)
+    digest = hashlib.blake2b(stamper.buffer.getvalue(), digest_size=16)
+    digest.update(repr((stamper.stamps, code)).encode())
+    return digest.hexdigest()
+
+
+def _code(builder_class: type) -> str:
+    """Digest of the reader's own files: a corrected reader does not go on with old shards."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(Path(inspect.getfile(builder_class)).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _check_ids(source: str, jobs: list[VideoJob]) -> None:
+    ids = [job.video.id for job in jobs]
+    twice = (
+        sorted({name for name in ids if ids.count(name) > 1}) if len(set(ids)) < len(ids) else ()
+    )
+    if twice:
+        raise ValueError(f"{source}: {', '.join(twice[:5])} is the id of two videos")
+
+
+# ---- the whole source ----------------------------------------------------------------------------
+
+
+def named(builder_class: type[SourceBuilder], name: str) -> type[SourceBuilder]:
+    """The builder of a generic source under the name of one collection. Raises ValueError."""
+    if not builder_class.generic:
+        raise ValueError(f"{builder_class.source} has its own name; --name is for generic sources")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in sources.names():
+        raise ValueError(
+            f"'{name}' cannot name a collection: it must be lower-case letters, digits and _, and "
+            "no registered source"
+        )
+    # Not `type(...)`: TFDS and the pickling of jobs want the base's module, where the class is.
+    fields = {"source": name, "name": name, "__module__": builder_class.__module__}
+    return type(builder_class)(builder_class.__name__, (builder_class,), fields)
 
 
 def prepare(
@@ -226,26 +387,14 @@ def prepare(
 ) -> Path:
     """Writes one source below `data_dir` and returns its folder. A finished one is left as it is.
 
-    Raises LayoutError when `manual_dir` is wrong, ValueError when too much is quarantined. TFDS
-    writes to a temporary folder and renames it, so a killed run leaves nothing that looks finished.
+    Raises LayoutError when `manual_dir` is wrong, ValueError when too much is quarantined. A build
+    that was stopped goes on where it was; what a finished version holds is kept until a new one is
+    whole.
     """
     place = str(Path(data_dir).expanduser())
     builder = builder_class(data_dir=place, config=config, **kwargs)
-    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
-        if manual_dir is None:
-            raise ValueError(
-                f"{builder_class.source} is licensed data that you download yourself; say where it "
-                f"is with --manual_dir.\n{builder.MANUAL_DOWNLOAD_INSTRUCTIONS}"
-            )
-        manual_dir = Path(manual_dir).expanduser()
-        if not manual_dir.is_dir() or not any(manual_dir.iterdir()):
-            problem = "is empty" if manual_dir.is_dir() else "is not a folder"
-            raise LayoutError(
-                builder_class.source,
-                manual_dir,
-                builder.MANUAL_DOWNLOAD_INSTRUCTIONS,
-                f"{manual_dir} {problem}",
-            )
+    if builder.EXPECTED:
+        manual_dir = checked_manual_dir(builder, manual_dir)
     target = Path(builder.data_dir)
     aside = target.with_name(f"replaced_{target.name.replace('.', '_')}")
     if overwrite and target.exists():
@@ -255,17 +404,36 @@ def prepare(
         builder = builder_class(data_dir=place, config=config, **kwargs)
     builder.workers = workers
     try:
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(
-                manual_dir=None if manual_dir is None else str(manual_dir),
-                # Statistics need TensorFlow or a second pass; the shards carry checksums.
-                compute_stats=tfds.download.ComputeStatsMode.SKIP,
-            ),
-            file_format=tfds.core.FileFormat.ARRAY_RECORD,
-        )
+        with contextlib.redirect_stdout(io.StringIO()):  # it speaks of a download; nothing is
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(
+                    manual_dir=None if manual_dir is None else str(manual_dir),
+                    # Statistics need TensorFlow or a second pass; the shards carry checksums.
+                    compute_stats=tfds.download.ComputeStatsMode.SKIP,
+                ),
+                file_format=tfds.core.FileFormat.ARRAY_RECORD,
+            )
     except BaseException:
         if aside.exists() and not target.exists():
             aside.rename(target)
+        for left in target.parent.glob(f"incomplete.*{target.name}*"):
+            shutil.rmtree(left, ignore_errors=True)
         raise
     shutil.rmtree(aside, ignore_errors=True)
     return target
+
+
+def checked_manual_dir(builder: SourceBuilder, manual_dir: str | Path | None) -> Path:
+    """`manual_dir` of a source that needs one. Raises ValueError or LayoutError."""
+    if manual_dir is None:
+        card = card_of(type(builder), missing_ok=True)
+        where = f" ({card.access}; {card.homepage})" if card else ""
+        raise ValueError(
+            f"{builder.source} is licensed data that you download yourself{where}; say where it is "
+            f"with --manual_dir. Expected there:\n{builder.EXPECTED}"
+        )
+    manual_dir = Path(manual_dir).expanduser()
+    if not manual_dir.exists() or (manual_dir.is_dir() and not any(manual_dir.iterdir())):
+        problem = "is empty" if manual_dir.is_dir() else "is not a folder"
+        raise LayoutError(builder.source, manual_dir, builder.EXPECTED, f"{manual_dir} {problem}")
+    return manual_dir

@@ -21,7 +21,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import av
 import cv2
@@ -74,7 +74,7 @@ class Damaged:
     reason: str
 
 
-def probe(path: str | Path) -> VideoInfo:
+def probe(path: str | Path | BinaryIO) -> VideoInfo:
     """Reads the header and the first packets, decodes nothing. Raises VideoError."""
     with _open(path) as container:
         stream = container.streams.video[0]
@@ -103,9 +103,13 @@ def probe(path: str | Path) -> VideoInfo:
         )
 
 
-def original_index(index: int, fps: Fraction | float, file_fps: Fraction | float) -> int:
-    """The frame of a constant-rate file shown at index / fps: floor(index * file_fps / fps)."""
-    return math.floor(index * rational(file_fps) / rational(fps))
+def frame_at(time: float, file_fps: Fraction | float) -> int:
+    """The frame that a constant-rate file shows at `time` (seconds): floor(time * file_fps).
+
+    `time` is a sample's own, index / fps: taken as the fraction that was meant, so that 0.2 s at 25
+    fps is frame 5 whatever floats make of it.
+    """
+    return math.floor(rational(time) * rational(file_fps))
 
 
 def rational(fps: Fraction | float) -> Fraction:
@@ -114,7 +118,7 @@ def rational(fps: Fraction | float) -> Fraction:
 
 
 def decode(
-    path: str | Path,
+    path: str | Path | BinaryIO,
     fps: Fraction | float,
     *,
     max_side: int | None = None,
@@ -123,7 +127,8 @@ def decode(
 ) -> Iterator[DecodedFrame | Damaged]:
     """Yields the frames of a video at `fps`, in order, and `Damaged` where the file has none.
 
-    `max_side` shrinks larger images. One thread a file is right when files are read side by side.
+    `path` may be an open binary file (in an archive). `max_side` shrinks larger images. One thread
+    a file is right when files are read side by side.
     Raises VideoError when the file cannot be opened or holds no frame at all.
     """
     fps = rational(fps)
@@ -208,6 +213,8 @@ class _Timeline:
 
 def _sequential(container, stream, timeline: _Timeline) -> Iterator[av.VideoFrame | str]:
     """One item a sample: the frame, or the reason why there is none."""
+    if stream.codec_context.thread_count != 1:
+        stream.thread_type = "AUTO"  # frame threads too, which seeking could not use
     index = 0
     held: av.VideoFrame | None = None  # the last good frame: shown until the next one begins
     damage: str | None = None  # set from the damage up to the next key frame
@@ -316,9 +323,13 @@ def _frames(packets) -> Iterator[tuple[av.VideoFrame | None, str | None]]:
                 yield frame, None
 
 
-def _open(path: str | Path) -> av.container.InputContainer:
+def _open(path: str | Path | BinaryIO) -> av.container.InputContainer:
     try:
-        container = av.open(str(path))
+        if isinstance(path, (str, Path)):
+            container = av.open(str(path))
+        else:
+            path.seek(0)  # it may have been probed
+            container = av.open(path)
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(f"{path}: cannot be opened as a video ({error})") from None
     if not container.streams.video:

@@ -16,6 +16,7 @@ import textwrap
 from absl import flags
 
 from surgzoo.core.registry import Registry
+from surgzoo.db.source_cards import LAYOUTS
 from surgzoo.db.sources import sources
 from surgzoo.models import models
 from surgzoo.tasks import tasks
@@ -36,11 +37,35 @@ def main(argv: list[str]) -> None:
         print(json.dumps(listing[kinds[0]] if len(kinds) == 1 else listing, indent=2))
         return
     for kind, rows in listing.items():
-        width = max((len(row["name"]) for row in rows), default=0)
         print(f"{kind} ({len(rows)})")
+        if kind == "sources":
+            print(_table(rows))
+            continue
+        width = max((len(row["name"]) for row in rows), default=0)
         for row in rows:
             summary = textwrap.shorten(row["summary"], 90)
             print(f"  {row['name']:<{width}}  {summary}  [{row['licence']}]")
+
+
+def _table(rows: list[dict]) -> str:
+    """Sources as columns; `--json` has the rest (homepage, citation, evidence, procedures)."""
+    columns = {
+        "source": lambda row: row["name"],
+        "specialty": lambda row: ", ".join(row.get("specialties", ())) or "any",
+        "tasks": lambda row: str(len(row["tasks"])) if "tasks" in row else "?",
+        "size": lambda row: textwrap.shorten(row.get("size", ""), 44, placeholder="…"),
+        "licence": lambda row: textwrap.shorten(row["licence"], 22, placeholder="…"),
+        "layout": lambda row: row.get("layout", "?"),
+    }
+    lines = [list(columns), *([read(row) for read in columns.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = [
+        "  "
+        + "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    known = "\n".join(f"  layout {name}: {text}" for name, text in LAYOUTS.items())
+    return "\n".join([*table, known])
 
 
 def _rows(registry: Registry, pattern: str) -> list[dict]:

@@ -22,6 +22,7 @@ COMMANDS = {
     "quickstart": "render the default data, train surgvlm-tiny, evaluate it, write the report",
     "list": "what is registered: models, tasks, sources",
     "ontology": "one HTML page with every label mapping and its evidence",
+    "inspect": "what a folder of a source dataset holds and lacks, before it is prepared",
     "prepare": "turn a source dataset into prepared records",
     "build_db": "conversations of all tasks from prepared sources: SurgΣ-DB",
     "derive": "make what a source lacks: smoke over clear frames, depth maps",

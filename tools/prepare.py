@@ -16,6 +16,7 @@ from surgzoo.db.sources import sources
 from surgzoo.db.store import DEFAULT_CONFIG, Store
 
 _SOURCE = flags.DEFINE_string("source", None, "registered source (surgzoo list sources)")
+_NAME = flags.DEFINE_string("name", None, "name of your collection (sources folder, web_video)")
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "folder of the dataset as downloaded")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "where prepared sources live")
 _CONFIG = flags.DEFINE_string("builder_config", DEFAULT_CONFIG, "builder config, e.g. fps1")
@@ -28,10 +29,13 @@ def main(argv: list[str]) -> None:
         raise ValueError(f"unexpected argument {argv[1]}; see surgzoo prepare --help")
     if not _SOURCE.value:
         raise ValueError(f"say what with --source=NAME; known: {', '.join(sources.names())}")
-    from surgzoo.datasets.source_builder import prepare
+    from surgzoo.datasets.source_builder import named, prepare
 
+    builder = sources.get(_SOURCE.value)
+    if _NAME.value:
+        builder = named(builder, _NAME.value)
     path = prepare(
-        sources.get(_SOURCE.value),
+        builder,
         _DATA_DIR.value,
         manual_dir=_MANUAL_DIR.value,
         config=_CONFIG.value,

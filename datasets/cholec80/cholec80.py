@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Iterator
-from pathlib import Path
 
-import cv2
+import numpy as np
 import tensorflow_datasets as tfds
 
+from surgzoo.datasets import frames as frame_readers
 from surgzoo.datasets import video as videos
 from surgzoo.datasets.cholec80.labels import (
     LABEL_FPS,
@@ -19,28 +17,12 @@ from surgzoo.datasets.cholec80.labels import (
     read_phases,
     read_tools,
 )
-from surgzoo.datasets.cholec80.splits import splits
-from surgzoo.datasets.source_builder import (
-    LayoutError,
-    Quarantined,
-    SourceBuilder,
-    SourceConfig,
-    VideoJob,
-)
-from surgzoo.db import identity, records, schema
+from surgzoo.datasets.frames import Still
+from surgzoo.datasets.layout import File, Tree
+from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
+from surgzoo.db import schema
 
 SOURCE = "cholec80"
-LICENCE = "CC BY-NC-SA 4.0"
-
-EXPECTED = """
-videos/videoNN.mp4                      (NN = 01 .. 80)
-phase_annotations/videoNN-phase.txt
-tool_annotations/videoNN-tool.txt
-or, instead of videos/, the 1-fps packing
-frames/videoNN/videoNN_000001.png       (counted from 1; config fps1 only)
-"""
-
-_NUMBERED = re.compile(r"video(\d\d)(?:\.mp4|-phase\.txt|-tool\.txt)?")
 
 
 class Cholec80(SourceBuilder):
@@ -57,128 +39,86 @@ class Cholec80(SourceBuilder):
         SourceConfig(name="fps1", fps=1.0, description="The usual benchmark rate."),
         SourceConfig(name="fps5", fps=5.0, description="For clips; tools stay at 1 fps."),
     ]
-    MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Ask for Cholec80 with the form on https://camma.unistra.fr/datasets/ (CC BY-NC-SA 4.0) "
-        f"and unpack it so that manual_dir holds\n{EXPECTED}"
-    )
-    description = (
-        "80 laparoscopic cholecystectomies by 13 surgeons at 25 fps, with seven phases and the "
-        "presence of seven tools."
-    )
-    homepage = "https://camma.unistra.fr/datasets/"
-    citation = (
-        "A. P. Twinanda, S. Shehata, D. Mutter, J. Marescaux, M. de Mathelin, N. Padoy: EndoNet: A "
-        "Deep Architecture for Recognition Tasks on Laparoscopic Videos. IEEE Transactions on "
-        "Medical Imaging 36(1), 2017."
-    )
+    EXPECTED = """
+videos/videoNN.mp4                      (NN = 01 .. 80)
+phase_annotations/videoNN-phase.txt
+tool_annotations/videoNN-tool.txt
+or, instead of videos/, the 1-fps packing
+frames/videoNN/videoNN_000001.png       (counted from 1; config fps1 only)
+"""
 
-    def jobs(self, manual_dir: Path) -> list[VideoJob]:
-        media, labelled = _media(manual_dir), _labelled(manual_dir)
+    def jobs(self, tree: Tree) -> list[VideoJob]:
+        tree = tree.descend("videos", "frames", "phase_annotations", "tool_annotations")
+        files = {int(m[1]): file for file, m in tree.match(r"videos/video(\d\d)\.mp4")}
+        packed: dict[int, dict[int, File]] = {}
+        for file, match in tree.match(r"frames/video(\d\d)/.*_(\d+)\.png"):
+            if int(match[2]) > 0:
+                packed.setdefault(int(match[1]), {})[int(match[2])] = file
+        media = packed | files
+        strange = [file for file, _ in tree.match(r"videos/.*\.mp4") if file not in files.values()]
+        if strange:
+            raise tree.error(f"{strange[0]} has an unexpected name")
+        if not media:
+            raise tree.error("there is no video")
+        labelled = {
+            int(match[1])
+            for _, match in tree.match(
+                r"(?:phase|tool)_annotations/video(\d\d)-(?:phase|tool)\.txt"
+            )
+        }
         missing = [
-            str(path.relative_to(manual_dir))
-            for number in sorted(media)
-            for path in _label_files(manual_dir, number)
-            if not path.exists()
+            path for number in sorted(media) for path in _label_files(number) if path not in tree
         ]
         if missing:
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-            raise LayoutError(
-                SOURCE,
-                manual_dir,
-                EXPECTED,
-                f"label files are missing: {', '.join(missing[:5])}{more}",
-            )
-        if not media:
-            raise LayoutError(SOURCE, manual_dir, EXPECTED, "there is no video")
-        fps = self.builder_config.fps
+            raise tree.error(f"label files are missing: {', '.join(missing[:5])}{more}")
         return [
-            _job(manual_dir, number, media.get(number), fps) for number in sorted(media | labelled)
+            self._job(tree, number, media.get(number)) for number in sorted(media.keys() | labelled)
         ]
 
-
-def _media(folder: Path) -> dict[int, Path]:
-    """Video number -> mp4 file, or the folder of its PNG frames where there is no mp4."""
-    folders = [path for path in folder.glob("frames/*") if path.is_dir()]
-    found = {}
-    for path in (*folders, *folder.glob("videos/*.mp4")):
-        if path.name.startswith("."):  # macOS leaves ._video01.mp4 beside video01.mp4
-            continue
-        match = _NUMBERED.fullmatch(path.name)
-        if match is None:
-            raise LayoutError(
-                SOURCE, folder, EXPECTED, f"{path.parent.name}/{path.name} has an unexpected name"
-            )
-        found[int(match[1])] = path
-    return found
-
-
-def _labelled(folder: Path) -> dict[int, None]:
-    """Numbers of the videos that have a label file."""
-    paths = (*folder.glob("phase_annotations/*.txt"), *folder.glob("tool_annotations/*.txt"))
-    matches = (_NUMBERED.fullmatch(path.name) for path in paths)
-    return {int(match[1]): None for match in matches if match}
-
-
-def _label_files(folder: Path, number: int) -> tuple[Path, Path]:
-    name = f"video{number:02d}"
-    return (
-        folder / "phase_annotations" / f"{name}-phase.txt",
-        folder / "tool_annotations" / f"{name}-tool.txt",
-    )
-
-
-def _job(folder: Path, number: int, media: Path | None, fps: float) -> VideoJob:
-    name = f"video{number:02d}"
-    facts = {
-        "id": name,
-        "canonical": identity.canonical(SOURCE, name),
-        "source": SOURCE,
-        "specialty": "hepatobiliary",
-        "procedure": "cholecystectomy",
-        "licence": LICENCE,
-        "splits": splits(number),
-        "fps": fps,
-        "url": "https://camma.unistra.fr/datasets/",
-    }
-    if media is None:
-        lost = Quarantined(name, f"videos/{name}.mp4", "labels are there, the video is not")
-        return VideoJob(schema.Video(**facts), functools.partial(iter, (lost,)))
-    phase_file, tool_file = _label_files(folder, number)
-    phases, tools = read_phases(phase_file), read_tools(tool_file)
-    if media.is_dir():
-        if fps != 1:
-            raise ValueError(
-                f"{media} holds frames at 1 fps; {fps:g} fps can be had from videos/{name}.mp4 only"
-            )
-        files = _png_files(media)
-        duration = max(files, default=0)
-        last_row = LABEL_FPS * (duration - 1)
-        size = _png_size(files)
-        frames = functools.partial(_png_frames, name, files, phases, tools)
+    def _job(self, tree: Tree, number: int, media: File | dict[int, File] | None) -> VideoJob:
+        name, fps = f"video{number:02d}", self.builder_config.fps
+        if media is None:
+            return self.lost(name, f"videos/{name}.mp4", "labels are there, the video is not")
+        phase_file, tool_file = (tree[path] for path in _label_files(number))
+        phases, tools = read_phases(phase_file), read_tools(tool_file)
+        label = functools.partial(_annotations, phases, tools)
         notes = []
-        if len(files) < duration:
-            notes.append(f"{duration - len(files)} frames are missing among the first {duration}")
-    else:
-        info, notes = _probe(media)
-        duration, size = info.duration, (info.height, info.width)
-        last_row = round(duration * LABEL_FPS) - 1
-        frames = functools.partial(_video_frames, name, media, fps, phases, tools)
-    notes += _notes(last_row, phases, tools)
-    return VideoJob(
-        schema.Video(**facts, height=size[0], width=size[1], duration=duration),
-        frames,
-        schema.VideoAnnotations(segments=phases.segments(), notes=tuple(notes)),
-    )
+        if isinstance(media, dict):
+            if fps != 1:
+                raise tree.error(
+                    f"frames/{name} holds frames at 1 fps; {fps:g} fps can be had from "
+                    f"videos/{name}.mp4 only"
+                )
+            # The packing counts from 1, the labels from 0.
+            stills = [Still(k - 1.0, file, k - 1.0) for k, file in sorted(media.items())]
+            duration, size = stills[-1].time + 1, frame_readers.image_size(stills)
+            last_row, count = LABEL_FPS * (round(duration) - 1), len(stills)
+            frames = functools.partial(frame_readers.from_images, name, stills, label)
+            if len(stills) < duration:
+                lacking = round(duration) - len(stills)
+                notes.append(f"{lacking} frames are missing among the first {duration:.0f}")
+        else:
+            info = frame_readers.probe(media)
+            duration, size = (info.duration, (info.height, info.width)) if info else (0.0, (0, 0))
+            last_row, count = round(duration * LABEL_FPS) - 1, round(duration * fps)
+            frames = functools.partial(frame_readers.from_video, name, media, fps, label)
+            if info and info.fps != LABEL_FPS:
+                notes.append(
+                    f"the file has {float(info.fps):.3f} fps, the labels 25; matched by time"
+                )
+        notes += _notes(last_row, phases, tools)
+        return VideoJob(
+            self.video(name, height=size[0], width=size[1], duration=duration),
+            frames,
+            schema.VideoAnnotations(segments=phases.segments(), notes=tuple(notes)),
+            frame_count=count,
+        )
 
 
-def _probe(path: Path) -> tuple[videos.VideoInfo, list[str]]:
-    try:
-        info = videos.probe(path)
-    except videos.VideoError:  # met again, and quarantined, when the frames are read
-        return videos.VideoInfo(fps=0, width=0, height=0, frames=0, duration=0, gop=0), []
-    if info.fps == LABEL_FPS:
-        return info, []
-    return info, [f"the file has {float(info.fps):.3f} fps, the labels 25; matched by time"]
+def _label_files(number: int) -> tuple[str, str]:
+    name = f"video{number:02d}"
+    return f"phase_annotations/{name}-phase.txt", f"tool_annotations/{name}-tool.txt"
 
 
 def _notes(last_row: int, phases: Phases, tools: Tools) -> list[str]:
@@ -191,67 +131,9 @@ def _notes(last_row: int, phases: Phases, tools: Tools) -> list[str]:
     return notes
 
 
-def _annotations(row: int, phases: Phases, tools: Tools) -> schema.FrameAnnotations:
+def _annotations(
+    phases: Phases, tools: Tools, time: float, image: np.ndarray
+) -> schema.FrameAnnotations:
+    del image
+    row = videos.frame_at(time, LABEL_FPS)
     return schema.FrameAnnotations(phase=phases.at(row), instruments=tools.at(row))
-
-
-def _video_frames(
-    name: str, path: Path, fps: float, phases: Phases, tools: Tools
-) -> Iterator[records.FrameRecord | Quarantined]:
-    where = f"videos/{path.name}"
-    stored = 0
-    try:
-        for item in videos.decode(path, fps):
-            if isinstance(item, videos.Damaged):
-                yield Quarantined(
-                    name,
-                    f"{where}, {item.count} frames from {item.time:.2f} s on",
-                    item.reason,
-                )
-                continue
-            row = videos.original_index(item.index, fps, LABEL_FPS)
-            yield records.FrameRecord(
-                schema.Frame(name, stored, item.time),
-                _annotations(row, phases, tools),
-                videos.encode_jpeg(item.image),
-            )
-            stored += 1
-    except videos.VideoError as error:
-        yield Quarantined(name, where, str(error))
-
-
-def _png_files(folder: Path) -> dict[int, Path]:
-    """Number in the file name (from 1) -> file, in order."""
-    found = {}
-    for path in folder.glob("*.png"):
-        number = path.stem.rpartition("_")[2]
-        if number.isdecimal() and int(number) > 0:
-            found[int(number)] = path
-    return dict(sorted(found.items()))
-
-
-def _png_size(files: dict[int, Path]) -> tuple[int, int]:
-    """(height, width) of the first readable frame."""
-    for path in files.values():
-        image = cv2.imread(str(path))
-        if image is not None:
-            return image.shape[0], image.shape[1]
-    return 0, 0
-
-
-def _png_frames(
-    name: str, files: dict[int, Path], phases: Phases, tools: Tools
-) -> Iterator[records.FrameRecord | Quarantined]:
-    stored = 0
-    for number, path in files.items():
-        second = number - 1  # the packing counts from 1, the labels from 0
-        image = cv2.imread(str(path))
-        if image is None:
-            yield Quarantined(name, f"frames/{name}/{path.name}", "not a readable image")
-            continue
-        yield records.FrameRecord(
-            schema.Frame(name, stored, float(second)),
-            _annotations(second * LABEL_FPS, phases, tools),
-            videos.encode_jpeg(image[..., ::-1]),
-        )
-        stored += 1

@@ -11,11 +11,10 @@ another order of ids is read right. A frame without any action holds one vector 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
+from surgzoo.datasets.annotation_files import AnnotationFileError, FrameError, Node, json_file, text
+from surgzoo.datasets.layout import File
 from surgzoo.db import boxes, ontology, schema
 
 SOURCE = "cholect50"
@@ -25,14 +24,6 @@ LONGEST_GAP = 30.0  # seconds between annotated frames that a phase segment brid
 
 # No fraction is above 1.02, and no box in pixels has all its numbers below 2.
 _PIXELS = 2.0
-
-
-class LabelFileError(ValueError):
-    """A label file that is not as the release has it; the message names file and place."""
-
-
-class FrameLabelError(ValueError):
-    """Labels of one frame that contradict each other or the image; the frame is quarantined."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +38,7 @@ class LabelFile:
     def annotate(self, frame: int, size: tuple[int, int]) -> schema.FrameAnnotations:
         """The annotations of a frame of an image of `size` = (height, width).
 
-        Raises FrameLabelError. A frame that the file does not mention is not annotated.
+        Raises FrameError. A frame that the file does not mention is not annotated.
         """
         if frame not in self.frames:
             return schema.FrameAnnotations()
@@ -64,7 +55,7 @@ class LabelFile:
                 for part, name in zip(parts, named, strict=True):
                     if part is not None and part != name:
                         whole = ",".join(label.native for label in named)
-                        raise FrameLabelError(f"triplet {whole} with component {part.native}")
+                        raise FrameError(f"triplet {whole} with component {part.native}")
                 triplets.append(schema.Triplet(*named, box, _box(vector[10:14], size)))
                 parts[0] = named[0]
             if parts[0] is not None:
@@ -77,11 +68,11 @@ class LabelFile:
         )
 
     def phase(self, frame: int) -> schema.Label | None:
-        """Raises FrameLabelError when the vectors of a frame name two phases."""
+        """Raises FrameError when the vectors of a frame name two phases."""
         found = {self._label("phase", vector[14]) for vector in self.frames[frame]} - {None}
         if len(found) > 1:
             names = ", ".join(sorted(label.native for label in found))
-            raise FrameLabelError(f"two phases in one frame: {names}")
+            raise FrameError(f"two phases in one frame: {names}")
         return found.pop() if found else None
 
     def segments(self) -> tuple[schema.Segment, ...]:
@@ -90,7 +81,7 @@ class LabelFile:
         for frame in sorted(self.frames):
             try:
                 phase = self.phase(frame)
-            except FrameLabelError:
+            except FrameError:
                 phase = None  # the frame itself is quarantined when it is stored
             if phase is None:
                 continue
@@ -106,89 +97,75 @@ class LabelFile:
         try:
             return self.labels[kind][int(number)]
         except KeyError:
-            raise FrameLabelError(f"there is no {kind} {number} in the categories") from None
+            raise FrameError(f"there is no {kind} {number} in the categories") from None
 
     def _triplet(self, number: float) -> tuple[schema.Label, schema.Label, schema.Label]:
         try:
             return self.triplets[int(number)]
         except KeyError:
-            raise FrameLabelError(f"there is no triplet {number} in the categories") from None
+            raise FrameError(f"there is no triplet {number} in the categories") from None
 
 
-def read_labels(path: Path) -> LabelFile:
-    """Raises LabelFileError, or UnmappedLabelError for a category that the ontology lacks."""
-    text = path.read_text(encoding="utf-8-sig")
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise LabelFileError(f"{path}, line {error.lineno}: {error.msg}") from None
-    missing = [key for key in ("video", "fps", "categories", "annotations") if key not in data]
-    if missing:
-        raise LabelFileError(f"{path}: the keys {', '.join(missing)} are missing")
-    if data["fps"] != 1:
-        raise LabelFileError(f"{path}: fps is {data['fps']}; only frames at 1 fps are known")
-    categories = data["categories"]
-    lacking = [kind for kind in (*KINDS, "triplet") if kind not in categories]
-    if lacking:
-        raise LabelFileError(f"{path}: categories lack {', '.join(lacking)}")
+def read_labels(file: File) -> LabelFile:
+    """Raises AnnotationFileError, or UnmappedLabelError for a category that the ontology lacks."""
+    data = json_file(file)
+    for key in ("video", "fps", "categories", "annotations"):
+        data[key]  # raises when it is missing
+    if data["fps"].float() != 1:
+        raise data["fps"].error(f"it is {data['fps'].value}; only frames at 1 fps are known")
 
     def named(kind: str) -> dict[int, schema.Label]:
         out = {}
-        for number, native in categories[kind].items():
+        for number, node in data["categories"][kind].items():
             try:
-                out[int(number)] = ontology.label(SOURCE, kind, native)
+                out[_number(node, number)] = ontology.label(SOURCE, kind, node.str())
             except ontology.UnmappedLabelError as error:
-                line = text.count("\n", 0, text.find(json.dumps(native))) + 1
-                raise ontology.UnmappedLabelError(
-                    f"{path}, line {line} (categories.{kind}.{number}): {error}"
-                ) from None
+                raise ontology.UnmappedLabelError(f"{file} ({node.path}): {error}") from None
         return out
 
     return LabelFile(
-        number=data["video"],
+        number=data["video"].int(),
         labels={kind: named(kind) for kind in KINDS},
         triplets={number: _parts(label) for number, label in named("triplet").items()},
         frames={
-            _frame_number(path, key): _vectors(path, key, vectors)
-            for key, vectors in data["annotations"].items()
+            _number(node, key): [vector.floats(VECTOR) for vector in node.list()]
+            for key, node in data["annotations"].items()
         },
     )
 
 
-def check_mapping(path: Path) -> None:
+def check_mapping(file: File) -> None:
     """Compares label_mapping.txt (rows IVT, I, V, T, IV, IT) with the ontology's table.
 
-    Raises LabelFileError at the first row that differs.
+    Raises AnnotationFileError at the first row that differs.
     """
     places = {
         kind: [native for k, native in ontology.table(SOURCE) if k == kind]
         for kind in ("instrument", "verb", "target", "triplet")
     }
     number = 0
-    with open(path, encoding="utf-8-sig") as file:
-        for line, row in enumerate(file, start=1):
-            if not row.strip() or row.startswith("#"):
-                continue
-            if number >= len(places["triplet"]):
-                raise LabelFileError(f"{path}, line {line}: more than {number} triplets")
-            native = places["triplet"][number]
-            instrument, verb, target = (
-                places[kind].index(part)
-                for kind, part in zip(places, native.split(","), strict=False)
+    for line, row in enumerate(text(file).split("\n"), start=1):
+        if not row.strip() or row.startswith("#"):
+            continue
+        if number >= len(places["triplet"]):
+            raise AnnotationFileError(f"{file}, line {line}: more than {number} triplets")
+        native = places["triplet"][number]
+        instrument, verb, target = (
+            places[kind].index(part) for kind, part in zip(places, native.split(","), strict=False)
+        )
+        pairs = (
+            len(places["verb"]) * instrument + verb,
+            len(places["target"]) * instrument + target,
+        )
+        expected = [number, instrument, verb, target, *pairs]
+        if [field.strip() for field in row.split(",")] != [str(value) for value in expected]:
+            raise AnnotationFileError(
+                f"{file}, line {line}: {row.strip()} where triplet {number} ({native}) is "
+                f"{','.join(map(str, expected))}"
             )
-            pairs = (
-                len(places["verb"]) * instrument + verb,
-                len(places["target"]) * instrument + target,
-            )
-            expected = [number, instrument, verb, target, *pairs]
-            if [field.strip() for field in row.split(",")] != [str(value) for value in expected]:
-                raise LabelFileError(
-                    f"{path}, line {line}: {row.strip()} where triplet {number} ({native}) is "
-                    f"{','.join(map(str, expected))}"
-                )
-            number += 1
+        number += 1
     if number < len(places["triplet"]):
-        raise LabelFileError(f"{path}: {number} rows, not {len(places['triplet'])}")
+        raise AnnotationFileError(f"{file}: {number} rows, not {len(places['triplet'])}")
 
 
 def _parts(label: schema.Label) -> tuple[schema.Label, schema.Label, schema.Label]:
@@ -197,19 +174,10 @@ def _parts(label: schema.Label) -> tuple[schema.Label, schema.Label, schema.Labe
     return one, two, three
 
 
-def _frame_number(path: Path, key: str) -> int:
+def _number(node: Node, key: str) -> int:
     if not key.isdecimal():
-        raise LabelFileError(f"{path}: annotations has the key {key!r}, not a frame number")
+        raise node.error(f"the key {key!r} is not a number")
     return int(key)
-
-
-def _vectors(path: Path, key: str, vectors: Any) -> list[Sequence[float]]:
-    for position, vector in enumerate(vectors):
-        if len(vector) != VECTOR:
-            raise LabelFileError(
-                f"{path}: vector {position} of frame {key} has {len(vector)} numbers, not {VECTOR}"
-            )
-    return vectors
 
 
 def _box(values: Sequence[float], size: tuple[int, int]) -> schema.Box | None:
@@ -219,7 +187,7 @@ def _box(values: Sequence[float], size: tuple[int, int]) -> schema.Box | None:
     try:
         return boxes.from_xywh(values, size if in_pixels else None, clip=True)
     except ValueError as error:
-        raise FrameLabelError(str(error)) from None
+        raise FrameError(str(error)) from None
 
 
 def _distinct(instruments: list[schema.Instrument]) -> tuple[schema.Instrument, ...]:

@@ -11,13 +11,9 @@ from pathlib import Path
 import cv2
 import tensorflow_datasets as tfds
 
-from surgzoo.datasets.source_builder import (
-    LayoutError,
-    Quarantined,
-    SourceBuilder,
-    SourceConfig,
-    VideoJob,
-)
+from surgzoo.datasets.frames import Quarantined
+from surgzoo.datasets.layout import LayoutError, Tree
+from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
 from surgzoo.datasets.surgsigma_v01 import release
 from surgzoo.datasets.surgsigma_v01.release import Anno, Place, Release
 from surgzoo.datasets.video import encode_jpeg
@@ -47,15 +43,10 @@ class SurgSigmaV01(SourceBuilder):
     name = source = SOURCE
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [SourceConfig(name="fps1", fps=1.0, description="As released.")]
-    MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Download SurgSigma/SurgSigma-DB from its hub (CC BY-NC-SA 4.0), ask for CholecT50's "
-        f"frames and put them together so that manual_dir holds\n{EXPECTED}"
-    )
-    description = "The released subset of SurgΣ-DB: questions, reasoning and boxes on CholecT50."
-    homepage = "https://surgsigma.github.io"
-    citation = "arXiv 2603.16822"
+    EXPECTED = EXPECTED
 
-    def jobs(self, manual_dir: Path) -> list[VideoJob]:
+    def jobs(self, tree: Tree) -> list[VideoJob]:
+        manual_dir = tree.root
         files = sorted(manual_dir.glob("*.json"))
         if len(files) != 1:
             problem = f"there are {len(files)} JSON files; exactly one is the release"

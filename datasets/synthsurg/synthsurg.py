@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -83,9 +82,8 @@ class SynthSurg(SourceBuilder):
             test=6,
         ),
     ]
-    description = "Rendered laparoscopic cholecystectomies and partial nephrectomies."
 
-    def jobs(self, manual_dir: Path | None) -> Iterable[VideoJob]:
+    def jobs(self, tree: None) -> Iterable[VideoJob]:
         config = self.builder_config
         for split, first in FIRST.items():
             for number in range(first, first + getattr(config, split)):

@@ -28,6 +28,7 @@ SPLIT = "frames"
 VIDEOS_FILE = "videos.jsonl"
 QUARANTINE_FILE = "quarantine.jsonl"
 CONTENT_FILE = "content.txt"  # a hash of all records, so that nobody has to read them for one
+TABLES_FOLDER = "ontology"  # tables of a source that brings its own labels
 
 
 @dataclasses.dataclass(frozen=True)

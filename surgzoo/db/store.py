@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from surgzoo.db import records, schema
+from surgzoo.db import ontology, records, schema
 from surgzoo.db.derive import maps
 from surgzoo.db.footage import Footage, Shot
 
@@ -55,6 +55,8 @@ class Store:
                 f"{index} is missing: the preparation of '{self.source}' did not end. Run "
                 f"`surgzoo prepare --source={self.source} --overwrite` again."
             )
+        if (self.path / records.TABLES_FOLDER).is_dir():
+            ontology.add_tables(self.path / records.TABLES_FOLDER)
         with open(index, encoding="utf-8") as file:
             self.videos: tuple[records.StoredVideo, ...] = tuple(
                 schema.from_json(records.StoredVideo, line) for line in file

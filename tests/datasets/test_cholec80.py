@@ -16,11 +16,13 @@ from fixtures_cholec import (
     write_cholec80,
 )
 
+from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.cholec80.cholec80 import Cholec80
-from surgzoo.datasets.cholec80.labels import LabelFileError, read_phases, read_tools
-from surgzoo.datasets.cholec80.splits import SCHEMES, splits
-from surgzoo.datasets.source_builder import LayoutError, prepare
+from surgzoo.datasets.cholec80.labels import read_phases, read_tools
+from surgzoo.datasets.layout import File, LayoutError
+from surgzoo.datasets.source_builder import prepare
 from surgzoo.db import ontology, records
+from surgzoo.db import splits as official
 from surgzoo.db.sources import sources
 from surgzoo.db.store import Store
 
@@ -150,7 +152,7 @@ def test_a_torn_and_a_missing_png_leave_the_clock_alone(tmp_path):
 
 def test_the_png_packing_has_no_other_fps(tmp_path):
     write_cholec80(tmp_path / "raw", seconds=2, packing="png")
-    with pytest.raises(ValueError, match=r"frames at 1 fps; 5 fps can be had from videos/video01"):
+    with pytest.raises(LayoutError, match=r"frames at 1 fps; 5 fps can be had from videos/video01"):
         prepared(tmp_path / "raw", tmp_path, "fps5")
 
 
@@ -190,9 +192,9 @@ def test_bom_crlf_and_trailing_blank_lines_are_tolerated(tmp_path):
     phases = "\ufeff" + phase_text([("Preparation", 50), ("ClippingCutting", 25)], "\r\n") + "\r\n"
     tools = "\ufeff" + tool_text([tools_of(s) for s in range(3)], newline="\r\n") + "\r\n\r\n"
     write_cholec80(tmp_path, phases=phases, tools=tools, packing="png", seconds=1)
-    got = read_phases(tmp_path / "phase_annotations" / "video01-phase.txt")
+    got = read_phases(File.at(tmp_path / "phase_annotations" / "video01-phase.txt"))
     assert got.rows == 75 and got.at(50).concept == "clipping_and_cutting"
-    tools = read_tools(tmp_path / "tool_annotations" / "video01-tool.txt")
+    tools = read_tools(File.at(tmp_path / "tool_annotations" / "video01-tool.txt"))
     assert len(tools.present) == 3
     assert [tool.label.concept for tool in tools.at(50)] == ["grasper", "bipolar"]
 
@@ -200,7 +202,7 @@ def test_bom_crlf_and_trailing_blank_lines_are_tolerated(tmp_path):
 def test_phases_are_read_by_name(tmp_path):
     path = tmp_path / "video01-phase.txt"
     path.write_text(phase_text([("GallbladderRetraction", 2), ("CleaningCoagulation", 1)]))
-    got = read_phases(path)
+    got = read_phases(File.at(path))
     assert [got.at(row).concept for row in range(3)] == [
         "gallbladder_retraction",
         "gallbladder_retraction",
@@ -218,18 +220,17 @@ def test_phases_are_read_by_name(tmp_path):
             "line 5.*Lunch",
         ),
         ("Frame\tPhase\n0\t1\n", ontology.UnmappedLabelError, "line 2.*phase '1'"),
-        ("Frame Phase\n0 Preparation\n", LabelFileError, "line 1: the header"),
-        ("Frame\tPhase\n0\tPreparation\n2\tPreparation\n", LabelFileError, "line 3.*1 should"),
-        ("Frame\tPhase\n0\tPreparation\tX\n", LabelFileError, "line 2: 3 tab-separated"),
-        ("Frame\tPhase\n\n0\tPreparation\n", LabelFileError, "line 2: empty line"),
-        ("Frame\tPhase\n", LabelFileError, "no row below"),
+        ("Frame Phase\n0 Preparation\n", AnnotationFileError, "line 1: the header"),
+        ("Frame\tPhase\n0\tPreparation\n2\tPreparation\n", AnnotationFileError, "line 3.*1 should"),
+        ("Frame\tPhase\n0\tPreparation\tX\n", AnnotationFileError, "line 2: 3 fields"),
+        ("Frame\tPhase\n", AnnotationFileError, "no row below"),
     ],
 )
 def test_errors_in_a_phase_file_name_file_and_line(tmp_path, text, error, message):
     path = tmp_path / "video01-phase.txt"
     path.write_text(text)
     with pytest.raises(error, match=f"video01-phase.txt.*{message}"):
-        read_phases(path)
+        read_phases(File.at(path))
 
 
 @pytest.mark.parametrize(
@@ -242,15 +243,15 @@ def test_errors_in_a_phase_file_name_file_and_line(tmp_path, text, error, messag
         (tool_text([tools_of(0)], header=TOOL_HEADER + "\tStapler"), "line 1: the header"),
         (f"{TOOL_HEADER}\n24{chr(9)}" + "\t".join("0000000") + "\n", "line 2.*multiple of 25"),
         (f"{TOOL_HEADER}\n25{chr(9)}" + "\t".join("0002000") + "\n", "line 2.*not all 0 or 1"),
-        (f"{TOOL_HEADER}\n25{chr(9)}" + "\t".join("000000") + "\n", "line 2: 7 tab-separated"),
+        (f"{TOOL_HEADER}\n25{chr(9)}" + "\t".join("000000") + "\n", "line 2: 7 fields"),
         (tool_text([tools_of(0)]) + "0\t" + "\t".join("0000000") + "\n", "line 3.*given twice"),
     ],
 )
 def test_errors_in_a_tool_file_name_file_and_line(tmp_path, text, message):
     path = tmp_path / "video01-tool.txt"
     path.write_text(text)
-    with pytest.raises(LabelFileError, match=f"video01-tool.txt.*{message}"):
-        read_tools(path)
+    with pytest.raises(AnnotationFileError, match=f"video01-tool.txt.*{message}"):
+        read_tools(File.at(path))
 
 
 def test_an_unknown_phase_stops_the_build(tmp_path):
@@ -306,7 +307,7 @@ def test_a_file_that_is_no_video_and_one_that_ends_early(tmp_path):
 
 def test_another_folder_shows_what_is_expected(tmp_path):
     (tmp_path / "raw" / "CholecT50").mkdir(parents=True)
-    with pytest.raises(LayoutError, match=r"no video\n(.*\n)*.*phase_annotations/videoNN-phase"):
+    with pytest.raises(LayoutError, match=r"is empty\n(.*\n)*.*phase_annotations/videoNN-phase"):
         prepared(tmp_path / "raw", tmp_path)
 
 
@@ -320,7 +321,7 @@ def test_an_unexpected_file_name_is_an_error_and_hidden_files_are_not(tmp_path):
 
 
 def test_without_manual_dir_it_says_how_to_get_the_data(tmp_path):
-    with pytest.raises(ValueError, match=r"--manual_dir(.*\n)*.*camma\.unistra\.fr"):
+    with pytest.raises(ValueError, match=r"camma\.unistra\.fr.*--manual_dir"):
         prepare(Cholec80, tmp_path)
 
 
@@ -328,8 +329,8 @@ def test_without_manual_dir_it_says_how_to_get_the_data(tmp_path):
 
 
 def test_split_schemes_cover_the_eighty_videos_once():
-    for scheme in (*SCHEMES, "default"):
-        counts = [splits(number)[scheme] for number in range(1, 81)]
+    for scheme in (*official.schemes("cholec80"), "default"):
+        counts = [official.official("cholec80", str(number))[scheme] for number in range(1, 81)]
         sizes = tuple(counts.count(part) for part in ("train", "val", "test"))
         assert (
             sizes

@@ -18,16 +18,13 @@ from fixtures_cholec import (
     write_cholect50,
 )
 
+from surgzoo.datasets.annotation_files import AnnotationFileError, FrameError
 from surgzoo.datasets.cholect50.cholect50 import CholecT50
-from surgzoo.datasets.cholect50.labels import (
-    FrameLabelError,
-    LabelFileError,
-    check_mapping,
-    read_labels,
-)
-from surgzoo.datasets.cholect50.splits import FOLDS, SCHEMES, splits
-from surgzoo.datasets.source_builder import LayoutError, prepare
+from surgzoo.datasets.cholect50.labels import check_mapping, read_labels
+from surgzoo.datasets.layout import File, LayoutError
+from surgzoo.datasets.source_builder import prepare
 from surgzoo.db import ontology, records
+from surgzoo.db import splits as official
 from surgzoo.db.schema import Box
 from surgzoo.db.sources import sources
 from surgzoo.db.store import Store
@@ -53,7 +50,7 @@ def annotate(tmp_path, vectors, **changes):
     """The annotations that one frame with these vectors gets."""
     path = tmp_path / "VID01.json"
     path.write_text(json.dumps(label_json(1, {7: vectors}, **changes)))
-    return read_labels(path).annotate(7, SIZE)
+    return read_labels(File.at(path)).annotate(7, SIZE)
 
 
 def triplet_names(annotations):
@@ -184,7 +181,7 @@ def test_a_slight_overshoot_is_cut_and_a_large_one_is_not(tmp_path):
     got = annotate(tmp_path, [vector(HOOK, 3, (0.75, 0.5, 0.2615, 0.25))])
     assert got.instruments[0].box == Box(0.75, 0.5, 1.0, 0.75)
     for bad in ((0.75, 0.5, 0.35, 0.25), (0.5, 0.5, 0.0, 0.1), (100.0, 10.0, 120.0, 20.0)):
-        with pytest.raises(FrameLabelError, match="box"):
+        with pytest.raises(FrameError, match="box"):
             annotate(tmp_path, [vector(HOOK, 3, bad)])
 
 
@@ -227,14 +224,14 @@ def test_components_of_minus_one_follow_from_the_triplet(tmp_path):
 
 
 def test_a_component_that_contradicts_its_triplet_is_an_error(tmp_path):
-    with pytest.raises(FrameLabelError, match="hook,dissect,gallbladder with component grasper"):
+    with pytest.raises(FrameError, match="hook,dissect,gallbladder with component grasper"):
         annotate(tmp_path, [vector(HOOK, 5, instrument=0)])
 
 
 def test_no_phase_and_two_phases(tmp_path):
     assert annotate(tmp_path, [vector(HOOK, -1)]).phase is None
     assert annotate(tmp_path, [vector(HOOK, -1), vector(GRASP, 2)]).phase.native == PHASES[2]
-    with pytest.raises(FrameLabelError, match="two phases in one frame: clipping"):
+    with pytest.raises(FrameError, match="two phases in one frame: clipping"):
         annotate(tmp_path, [vector(HOOK, 3), vector(GRASP, 2)])
 
 
@@ -254,7 +251,7 @@ def test_bad_frames_are_quarantined_and_the_clock_goes_on(tmp_path):
     got = [(r.frame.index, r.frame.time) for r in store.records(store.videos[0])]
     assert got[:4] == [(0, 0.0), (1, 1.0), (2, 3.0), (3, 5.0)] and len(got) == 58
     labels, image = quarantine(store)
-    assert labels["where"] == "labels/VID01.json, frame 2"
+    assert labels["where"] == "videos/VID01/000002.png"
     assert "hook,dissect,gallbladder with component grasper" in labels["reason"]
     assert image["where"] == "videos/VID01/000004.png"
     assert image["reason"] == "not a readable image"
@@ -270,47 +267,48 @@ def test_ids_are_read_through_the_files_own_categories(tmp_path):
     assert got.phase.concept == "calot_triangle_dissection"
 
 
-def test_an_unknown_category_names_file_and_line(tmp_path):
+def test_an_unknown_category_names_file_and_place(tmp_path):
     names = categories()
     names["phase"]["3"] = "lunch"
     path = tmp_path / "VID01.json"
     path.write_text(json.dumps(label_json(1, {}, categories=names), indent=1))
-    line = path.read_text()[: path.read_text().index('"lunch"')].count("\n") + 1
     with pytest.raises(ontology.UnmappedLabelError) as caught:
-        read_labels(path)
-    assert f"VID01.json, line {line} (categories.phase.3)" in str(caught.value)
+        read_labels(File.at(path))
+    assert "VID01.json (categories.phase.3)" in str(caught.value)
     assert "'lunch'" in str(caught.value) and "cholect50.tsv" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fps": 25}, "fps is 25"),
-        ({"annotations": {"7": [[0] * 14]}}, "vector 0 of frame 7 has 14 numbers"),
+        ({"fps": 25}, "fps: it is 25"),
+        ({"annotations": {"7": [[0] * 14]}}, "annotations.7.0.: 14 numbers, not 15"),
         ({"annotations": {"seven": []}}, "key 'seven'"),
-        ({"categories": {"phase": {}}}, "categories lack instrument, verb, target, triplet"),
+        ({"categories": {"phase": {}}}, "categories: the key 'instrument' is missing"),
     ],
 )
 def test_a_wrong_label_file_is_named(tmp_path, change, message):
     path = tmp_path / "VID01.json"
     path.write_text(json.dumps(label_json(1, {}) | change))
-    with pytest.raises(LabelFileError, match=rf"VID01\.json.*{message}"):
-        read_labels(path)
+    with pytest.raises(AnnotationFileError, match=rf"VID01\.json.*{message}"):
+        read_labels(File.at(path))
 
 
 def test_torn_json_names_the_line_and_a_missing_key_is_named(tmp_path):
     path = tmp_path / "VID01.json"
     path.write_text('{"video": 1,\n "fps": }')
-    with pytest.raises(LabelFileError, match=r"VID01\.json, line 2"):
-        read_labels(path)
+    with pytest.raises(AnnotationFileError, match=r"VID01\.json, line 2"):
+        read_labels(File.at(path))
     path.write_text('{"video": 1, "fps": 1}')
-    with pytest.raises(LabelFileError, match="keys categories, annotations are missing"):
-        read_labels(path)
+    with pytest.raises(
+        AnnotationFileError, match="the key 'categories' is missing; it has video, fps"
+    ):
+        read_labels(File.at(path))
 
 
 def test_a_file_of_another_video_is_an_error(tmp_path):
     write_cholect50(tmp_path / "raw", 1, {0: [vector(-1, 0)]}, video=2)
-    with pytest.raises(LabelFileError, match=r"VID01\.json: says that it is of video 2"):
+    with pytest.raises(AnnotationFileError, match=r"VID01\.json: says that it is of video 2"):
         prepared(tmp_path / "raw", tmp_path)
 
 
@@ -331,19 +329,19 @@ def test_the_mapping_file_is_compared_when_it_is_there(tmp_path):
     rows = mapping_rows()
     assert rows[0] == "0,0,2,1,2,1"  # as the release begins
     path.write_text("\n".join(["# IVT, I, V, T, IV, IT", *rows, ""]))
-    check_mapping(path)
+    check_mapping(File.at(path))
     path.write_text("\n".join([*rows[:5], rows[6], rows[5], *rows[7:]]))
-    with pytest.raises(LabelFileError, match=r"label_mapping\.txt, line 6: 6,.* triplet 5 "):
-        check_mapping(path)
+    with pytest.raises(AnnotationFileError, match=r"label_mapping\.txt, line 6: 6,.* triplet 5 "):
+        check_mapping(File.at(path))
     path.write_text("\n".join(rows[:99]))
-    with pytest.raises(LabelFileError, match="99 rows, not 100"):
-        check_mapping(path)
+    with pytest.raises(AnnotationFileError, match="99 rows, not 100"):
+        check_mapping(File.at(path))
 
 
 def test_a_wrong_mapping_file_stops_the_build(tmp_path):
     write_cholect50(tmp_path / "raw", 1, {0: [vector(-1, 0)]})
     (tmp_path / "raw" / "label_mapping.txt").write_text("0,1,2,3,4,5\n")
-    with pytest.raises(LabelFileError, match="line 1"):
+    with pytest.raises(AnnotationFileError, match="line 1"):
         prepared(tmp_path / "raw", tmp_path)
 
 
@@ -367,7 +365,7 @@ def test_missing_parts_are_reported(tmp_path):
 
 def test_another_folder_and_odd_images(tmp_path):
     (tmp_path / "raw" / "data").mkdir(parents=True)
-    with pytest.raises(LayoutError, match="no folder of frames"):
+    with pytest.raises(LayoutError, match="is empty"):
         prepared(tmp_path / "raw", tmp_path)
     write_cholect50(tmp_path / "raw", 1, {0: [vector(-1, 0)]})
     folder = tmp_path / "raw" / "videos" / "VID01"
@@ -381,22 +379,24 @@ def test_another_folder_and_odd_images(tmp_path):
 
 
 def test_every_scheme_splits_the_fifty_videos():
-    fifty = {number for fold in FOLDS for number in fold}
+    fifty = {number for fold in official.folds("cholect50", "crossval") for number in fold}
     assert len(fifty) == 50
     sizes = {"rdv": (35, 5, 10), "challenge": (40, 5, 5)}
-    for scheme, parts in SCHEMES.items():
+    for scheme, parts in official.schemes("cholect50").items():
         numbers = [number for part in ("train", "val", "test") for number in parts[part]]
         assert sorted(numbers) == sorted(fifty), scheme
         counts = tuple(len(parts[part]) for part in ("train", "val", "test"))
         assert counts == sizes.get(scheme, (35, 5, 10))
-    assert splits(67) == {}
+    assert official.official("cholect50", "67") == {}
 
 
 def test_cross_validation_holds_out_the_last_five_of_the_other_folds():
-    assert SCHEMES["crossval1"]["test"] == FOLDS[0]
-    assert SCHEMES["crossval1"]["val"] == (1, 56, 4, 13, 92)
-    assert SCHEMES["crossval5"]["val"] == (75, 22, 49, 12, 110)
-    assert splits(111)["crossval1"] == "test" and splits(92)["crossval1"] == "val"
+    schemes = official.schemes("cholect50")
+    assert schemes["crossval1"]["test"] == official.folds("cholect50", "crossval")[0]
+    assert schemes["crossval1"]["val"] == ("1", "56", "4", "13", "92")
+    assert schemes["crossval5"]["val"] == ("75", "22", "49", "12", "110")
+    assert official.official("cholect50", "111")["crossval1"] == "test"
+    assert official.official("cholect50", "92")["crossval1"] == "val"
 
 
 def test_the_registry_finds_the_builder():

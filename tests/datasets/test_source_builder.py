@@ -1,21 +1,23 @@
 """What all builders share: bad input, workers, overwriting, and a disk that is full."""
 
+import dataclasses
 import functools
 import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import simplejpeg
 import tensorflow_datasets as tfds
 
-from surgzoo.datasets.source_builder import (
-    LayoutError,
-    Quarantined,
-    SourceBuilder,
-    SourceConfig,
-    VideoJob,
-    prepare,
-)
+from surgzoo.datasets import source_builder
+from surgzoo.datasets.frames import Quarantined
+from surgzoo.datasets.layout import File, LayoutError
+from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob, prepare
 from surgzoo.db import records, schema
 from surgzoo.db.store import NotPreparedError, Store
 
@@ -47,7 +49,7 @@ class Sample(SourceBuilder):
 
 class Licensed(Sample):
     source = "licensed"
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "videos/NAME.mp4"
+    EXPECTED = "videos/NAME.mp4"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -92,3 +94,111 @@ def test_manual_dir_is_asked_for_and_checked(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(LayoutError, match="is empty"):
         prepare(Licensed, tmp_path, manual_dir=tmp_path / "empty")
+
+
+# ---- a build that was stopped --------------------------------------------------------------------
+
+
+def counted(video, log, file, stop):
+    """Frames of one video; notes in `log` that it was read, and waits when `stop` names it."""
+    with open(log, "a") as notes:
+        notes.write(f"{video}\n")
+    yield from frames(video, 3, 0)
+    while stop == video:
+        time.sleep(0.05)
+
+
+class Stopped(Sample):
+    """Four videos whose jobs mention a file each."""
+
+    source = "stopped"
+    folder: Path
+    stop = ""
+
+    def jobs(self, manual_dir):
+        for name in "abcd":
+            file = File.at(self.folder / name)
+            video = schema.Video(name, f"stopped/{name}", "stopped", "", "", "")
+            log = self.folder / "log"
+            yield VideoJob(video, functools.partial(counted, name, str(log), file, self.stop))
+
+
+def build_stopped(folder, stop):
+    Stopped.folder, Stopped.stop = Path(folder), stop
+    prepare(Stopped, Path(folder) / "out", workers=2)
+
+
+def test_a_killed_build_goes_on_and_reads_changed_files_again(tmp_path):
+    for name in "abcd":
+        (tmp_path / name).write_text("1")
+    process = multiprocessing.get_context("spawn").Process(
+        target=build_stopped, args=(tmp_path, "d")
+    )
+    process.start()
+    staged = tmp_path / "out" / "stopped" / "fps1" / "incomplete_1.0.0"
+    deadline = time.time() + 60
+    while len(list(staged.glob("*.json"))) < 3 and time.time() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert sorted((tmp_path / "log").read_text().split()) == list("abcd")
+    with pytest.raises(NotPreparedError):
+        Store.open(tmp_path / "out", "stopped")
+    (tmp_path / "log").unlink()
+    (tmp_path / "b").write_text("other")
+    Stopped.folder, Stopped.stop = tmp_path, ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source_builder, "_fingerprint", _without_stop(source_builder._fingerprint))
+        prepare(Stopped, tmp_path / "out", workers=1)
+    assert sorted((tmp_path / "log").read_text().split()) == ["b", "d"]
+    store = Store.open(tmp_path / "out", "stopped")
+    assert [v.count for v in store.videos] == [3, 3, 3, 3]
+    assert not staged.exists()
+
+
+def _without_stop(fingerprint):
+    def call(job, code):
+        name, log, file, _ = job.frames.args
+        frames = functools.partial(counted, name, log, file, "d")
+        return fingerprint(dataclasses.replace(job, frames=frames), code)
+
+    return call
+
+
+def test_two_videos_of_one_id_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Sample, "plan", (("a", 5, 0), ("a", 3, 0)))
+    with pytest.raises(ValueError, match="a is the id of two videos"):
+        prepare(Sample, tmp_path, workers=1)
+
+
+def test_workers_end_with_the_builder_that_was_killed(tmp_path):
+    for name in "abcd":
+        (tmp_path / name).write_text("1")
+    process = multiprocessing.get_context("spawn").Process(
+        target=build_stopped, args=(tmp_path, "a")
+    )
+    process.start()
+    deadline = time.time() + 60
+    while not (tmp_path / "log").exists() and time.time() < deadline:
+        time.sleep(0.05)
+    workers = [int(pid) for pid in _children(process.pid)]
+    assert workers
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    while any(map(_alive, workers)) and time.time() < deadline:
+        time.sleep(0.05)
+    assert not any(map(_alive, workers))
+
+
+def _children(pid):
+    out = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        out += task.read_text().split()
+    return out
+
+
+def _alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False

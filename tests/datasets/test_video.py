@@ -54,7 +54,7 @@ def test_frame_k_at_1_fps_is_frame_25_k_of_the_file(name, strategy, request):
 def test_any_fps_takes_the_frame_at_or_before(dense, fps, strategy):
     got = numbers(dense, fps, strategy=strategy)
     count = math.ceil(201 * video.rational(fps) / 25)  # samples before the last frame's end
-    assert got == [video.original_index(k, fps, 25) for k in range(count)]
+    assert got == [video.frame_at(k / fps, 25) for k in range(count)]
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
@@ -62,7 +62,7 @@ def test_any_fps_takes_the_frame_at_or_before(dense, fps, strategy):
 def test_ntsc_rates_do_not_drift(folder, suffix, strategy):
     rate = Fraction(30000, 1001)
     path = write_video(folder / f"ntsc.{suffix}", 400, fps=rate, gop=15)
-    expected = [video.original_index(k, 1, rate) for k in range(14)]
+    expected = [video.frame_at(k, rate) for k in range(14)]
     assert expected[:5] == [0, 29, 59, 89, 119] and expected[-1] == 389
     assert numbers(path, 1, strategy=strategy) == expected
 

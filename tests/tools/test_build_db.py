@@ -64,7 +64,7 @@ def test_a_check_that_finds_something_fails(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name at least one source; known: cholec80, cholect50, surgsigma_v01, synthsurg"),
+        ([], "name at least one source; known: "),
         (["--sources=cholec08"], "Did you mean cholec80"),
         (["--sources=cholec80"], "surgzoo prepare --source=cholec80"),
         (["--sources=synthsurg", "--tasks=phase"], "Did you mean phase_recognition"),

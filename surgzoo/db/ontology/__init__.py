@@ -129,6 +129,8 @@ def concepts() -> dict[tuple[str, str], Concept]:
         if not path.exists():
             continue
         for number, (kind, concept, text, note) in _lines(path, KINDS):
+            if out.get((kind, concept)) == Concept(kind, concept, text, note):
+                continue  # two collections of one lab bring the same concept
             if (kind, concept) in out:
                 raise ValueError(f"{path}, line {number}: {kind} '{concept}' is given twice")
             if (kind, text) in shown:
