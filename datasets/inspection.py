@@ -88,7 +88,7 @@ def inspect(
         videos=len(media),
         frames=sum(job.frame_count or 0 for job in media),
         splits=dict(collections.Counter(j.video.splits.get("default", "none") for j in media)),
-        segments=_segments(media),
+        segments=_segments(jobs),
         captions=sum(len(job.annotations.captions) for job in media),
         sampled=dict(sampled),
         looked_at=looked_at,

@@ -114,9 +114,12 @@ class SourceBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrati
                 (given[field],) = ontology.ids(self.source, field)
         return schema.Video(id=name, source=self.source, **given)
 
-    def lost(self, name: str, where: str, reason: str) -> VideoJob:
-        """A job that only reports that a video cannot be stored."""
-        return VideoJob(self.video(name), Lost(Quarantined(name, where, reason)))
+    def lost(
+        self, name: str, where: str, reason: str, segments: tuple[schema.Segment, ...] = ()
+    ) -> VideoJob:
+        """A job that only reports that a video cannot be stored; `segments` are for inspection."""
+        item = Lost(Quarantined(name, where, reason))
+        return VideoJob(self.video(name), item, schema.VideoAnnotations(segments))
 
     def jobs(self, tree: Tree | None) -> Iterable[VideoJob]:
         """The videos to store, in order. Raises LayoutError or AnnotationFileError."""

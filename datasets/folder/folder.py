@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import functools
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from surgzoo.datasets.collection import (
 )
 from surgzoo.datasets.folder.annotations import frame_annotations, video_annotations
 from surgzoo.datasets.frames import Still
+from surgzoo.datasets.intervals import Intervals
 from surgzoo.datasets.layout import File, Tree
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
 from surgzoo.db import records, schema
@@ -99,7 +99,7 @@ videos/, images/ ...  any media that it names
             if not stills:
                 raise node.error("neither a file nor a frame with a file: there is nothing to show")
             height, width = frame_readers.image_size(stills)
-            label = functools.partial(_label, _Spans(annotations.segments), moments, 0.0)
+            label = functools.partial(_label, Intervals(annotations.segments), moments, 0.0)
             return VideoJob(
                 video(height=height, width=width, duration=stills[-1].time + 1),
                 functools.partial(frame_readers.from_images, name, stills, label),
@@ -122,7 +122,7 @@ videos/, images/ ...  any media that it names
                 f"fps and are not stored (from {shown} s): prepare with a denser config"
             )
             annotations = dataclasses.replace(annotations, notes=(*annotations.notes, note))
-        label = functools.partial(_label, _Spans(annotations.segments), moments, slack)
+        label = functools.partial(_label, Intervals(annotations.segments), moments, slack)
         return VideoJob(
             video(
                 height=info.height if info else 0,
@@ -143,36 +143,23 @@ class _Moment:
     maps: dict[str, File]
 
 
-class _Spans:
-    """Segments of a video by moment."""
-
-    def __init__(self, segments: tuple[schema.Segment, ...]):
-        self.segments = sorted(segments, key=lambda s: s.start)
-        self.starts = [segment.start for segment in self.segments]
-
-    def at(self, kind: str, time: float) -> list[schema.Label]:
-        last = bisect.bisect_right(self.starts, time)
-        return [s.label for s in self.segments[:last] if s.kind == kind and time < s.end]
-
-    def covers(self, kind: str) -> bool:
-        return any(segment.kind == kind for segment in self.segments)
-
-
 def _label(
-    spans: _Spans, moments: dict[float, _Moment], slack: float, time: float, image: np.ndarray
+    intervals: Intervals,
+    moments: dict[float, _Moment],
+    slack: float,
+    time: float,
+    image: np.ndarray,
 ) -> tuple[schema.FrameAnnotations, dict[str, bytes]]:
     """What is said of the frame itself, and where it is silent, of the segments around it."""
     moment = moments.get(time) or next(
         (m for t, m in moments.items() if slack and abs(t - time) <= slack), None
     )
     found = moment.annotations if moment else schema.FrameAnnotations()
-    derived = {}
-    for kind in ("phase", "step"):
-        labels = spans.at(kind, time)
-        if getattr(found, kind) is None and len(labels) == 1:
-            derived[kind] = labels[0]
-    if found.actions is None and spans.covers("action"):
-        derived["actions"] = tuple(dict.fromkeys(spans.at("action", time)))
+    around = {
+        "phase": found.phase or intervals.one("phase", time),
+        "step": found.step or intervals.one("step", time),
+        "actions": intervals.actions(time) if found.actions is None else found.actions,
+    }
     maps = {}
     for name, file in (moment.maps if moment else {}).items():
         if name == "clean":
@@ -180,7 +167,7 @@ def _label(
             continue
         mask = masks.one_channel(masks.read_mask(file, image.shape[:2]), file)
         maps[name] = file.read() if name == "depth" else masks.encode(mask)
-    return dataclasses.replace(found, **derived), maps
+    return dataclasses.replace(found, **around), maps
 
 
 def _lines(file: File) -> tuple[dict[str, Node], dict[str, dict[float, Node]]]:

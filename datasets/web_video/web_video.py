@@ -19,6 +19,7 @@ from surgzoo.datasets.collection import (
     check_split,
     read_defaults,
 )
+from surgzoo.datasets.intervals import Intervals
 from surgzoo.datasets.layout import File, Tree
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
 from surgzoo.db import ontology, schema
@@ -135,7 +136,7 @@ NAME.mp4 ...       videos ({", ".join(MEDIA)}), in any folder
             duration=seconds,
             **defaults.fill({fact: given.get(fact, "") for fact in FACTS}, self._book, where),
         )
-        label = functools.partial(_label, segments)
+        label = functools.partial(_label, Intervals(segments))
         return VideoJob(
             video,
             functools.partial(frame_readers.from_video, name, file, fps, label),
@@ -170,17 +171,11 @@ def seconds(row: Row, column: str) -> float:
     return sum(number * 60**power for power, number in enumerate(reversed(numbers)))
 
 
-def _label(
-    segments: tuple[schema.Segment, ...], time: float, image: np.ndarray
-) -> schema.FrameAnnotations:
+def _label(intervals: Intervals, time: float, image: np.ndarray) -> schema.FrameAnnotations:
     del image
-    now = [segment for segment in segments if segment.start <= time < segment.end]
-    one = {}
-    for kind in ("phase", "step"):
-        labels = {segment.label for segment in now if segment.kind == kind}
-        if len(labels) == 1:  # two at once: which one is meant, nobody said
-            one[kind] = labels.pop()
-    actions = None
-    if any(segment.kind == "action" for segment in segments):
-        actions = tuple(dict.fromkeys(s.label for s in now if s.kind == "action"))
-    return schema.FrameAnnotations(**one, actions=actions)
+    return schema.FrameAnnotations(
+        # Two at once: which one is meant, nobody said.
+        phase=intervals.one("phase", time),
+        step=intervals.one("step", time),
+        actions=intervals.actions(time),
+    )
