@@ -15,6 +15,7 @@ reported as `Damaged`, since a decoder shows smears there that look like frames.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import math
@@ -128,7 +129,7 @@ def decode(
     """Yields the frames of a video at `fps`, in order, and `Damaged` where the file has none.
 
     `path` may be an open binary file (in an archive). `max_side` shrinks larger images. One thread
-    a file is right when files are read side by side.
+    a file is right when files are read side by side. An AVI file is read in order always.
     Raises VideoError when the file cannot be opened or holds no frame at all.
     """
     fps = rational(fps)
@@ -139,7 +140,9 @@ def decode(
         stream = container.streams.video[0]
         stream.codec_context.thread_count = threads
         timeline = _Timeline(stream, fps)
-        picker = _sequential if strategy == "sequential" else _seeking
+        # Frames of an AVI file are told by their order, so they are read in it.
+        in_order = strategy == "sequential" or _unstamped(container)
+        picker = _sequential if in_order else _seeking
         missing = 0
         reason = ""
         good = 0
@@ -218,7 +221,8 @@ def _sequential(container, stream, timeline: _Timeline) -> Iterator[av.VideoFram
     index = 0
     held: av.VideoFrame | None = None  # the last good frame: shown until the next one begins
     damage: str | None = None  # set from the damage up to the next key frame
-    for frame, problem in _frames(container.demux(stream)):
+    stamps = collections.deque() if _unstamped(container) else None
+    for frame, problem in _frames(container.demux(stream), stamps):
         if problem is not None:
             damage = problem
             continue
@@ -302,21 +306,39 @@ def _shown(frame: av.VideoFrame | None, index: int, timeline: _Timeline) -> bool
     return frame is not None and timeline.sample(index) < timeline.time(frame) + 1 / timeline.rate
 
 
-def _frames(packets) -> Iterator[tuple[av.VideoFrame | None, str | None]]:
-    """Decodes packets to (frame, None), or (None, reason) where one cannot be used."""
+def _unstamped(container) -> bool:
+    """Whether the container holds no presentation times. AVI does not: FFmpeg makes them up, with
+    the decoder's delay counted in, and wrong ones where frames are reordered."""
+    return container.format.name == "avi"
+
+
+def _frames(
+    packets, stamps: collections.deque[int] | None = None
+) -> Iterator[tuple[av.VideoFrame | None, str | None]]:
+    """Decodes packets to (frame, None), or (None, reason) where one cannot be used.
+
+    With `stamps` (empty at first) the n-th frame shown gets the place in the file of the n-th
+    packet as its time, instead of the packet's own presentation time.
+    """
     packets = iter(packets)
     while True:
         try:
             packet = next(packets, None)
             if packet is None:
                 return
+            if stamps is not None and packet.size:
+                stamps.append(packet.dts)
             frames = packet.decode()
         except av.error.FFmpegError as error:
             if isinstance(error, av.error.EOFError):
                 return
+            if stamps:
+                stamps.pop()
             yield None, f"cannot be decoded: {error.strerror}"
             continue
         for frame in frames:
+            if stamps:
+                frame.pts = stamps.popleft()
             if frame.is_corrupt:
                 yield None, "the decoder marks the frame as corrupt"
             elif frame.pts is not None:

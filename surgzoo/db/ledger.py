@@ -162,6 +162,12 @@ NAMINGS: tuple[Naming, ...] = (
         "a session comes in parts",
     ),
     Naming(
+        ("surgvu24",),
+        r"cat1_0*(?P<number>\d+)",
+        "cat1_{number}",
+        "the public clips with boxes; which sessions they are of is not published",
+    ),
+    Naming(
         ("ophnet2024",),
         r"case_0*(?P<number>\d+)(?:_\d+)?",
         "case_{number:04d}",

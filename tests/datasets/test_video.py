@@ -92,6 +92,15 @@ def test_the_clock_starts_with_the_first_frame(folder, strategy):
 
 
 @pytest.mark.parametrize("strategy", ["sequential", "seek"])
+@pytest.mark.parametrize("gop", [10, 250])
+def test_avi_has_no_time_stamps_of_its_own(folder, strategy, gop):
+    """FFmpeg makes them up, and wrong ones for reordered frames: the order is what counts."""
+    path = write_video(folder / f"gop{gop}.avi", 100, gop=gop)
+    assert numbers(path, 1, strategy=strategy) == [0, 25, 50, 75]
+    assert numbers(path, 5, strategy=strategy) == list(range(0, 100, 5))
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "seek"])
 def test_time_stamps_in_milliseconds_may_be_rounded_up(folder, strategy):
     """Matroska says 42 ms for the second frame at 24 fps, which is shown from 41.67 ms on."""
     path = write_video(folder / "milliseconds.mkv", 30, fps=24, gop=5)

@@ -56,6 +56,8 @@ def video(source, name):
         ("heichole", "Hei-Chole4", "heichole/Hei-Chole4"),
         ("sar_rarp50", "video_11_2", "sar_rarp50/video_11"),
         ("surgvu24", "case_012_video_part_001", "surgvu24/case_012"),
+        ("surgvu24", "case122", "surgvu24/case_122"),
+        ("surgvu24", "cat1_3", "surgvu24/cat1_3"),
         ("ophnet2024", "case_0002_0", "ophnet2024/case_0002"),
         ("jigsaws", "Suturing_B001_capture1", "jigsaws/suturing_b001"),
         ("egosurgery_phase", "04_2", "egosurgery_phase/04"),

@@ -61,7 +61,7 @@ COUNTS = {
     "surgsigma": {"action": 10, "criterion": 3},
     "surgsigma_safe_window": {"criterion": 3},
     "surgsigma_v01": {"instrument": 6, "verb": 10, "target": 15, "phase": 8, "triplet": 100},
-    "surgvu24": {"instrument": 12, "step": 8},
+    "surgvu24": {"instrument": 19, "step": 8},  # 12 classes, 7 rarer tools
     "synthsurg": {"phase": 14, "step": 27, "action": 12, "instrument": 9, "verb": 12, "target": 14,
                   "tissue": 15, "criterion": 3, "triplet": 35},
 }

@@ -27,6 +27,7 @@ SIZES = {
     "psi_ava": (4, 4, 0),
     "grasp": (8, 0, 5),
     "autolaparo": (10 + 170, 4 + 57, 7 + 73),
+    "surgvu24": (122 + 22, 7, 11),
     "sar_rarp50": (40, 0, 10),
     "multibypass140": (40, 10, 20),  # of Bern's 70
     "pitvis": (20, 5, 0),
