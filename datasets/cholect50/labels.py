@@ -126,7 +126,7 @@ def read_labels(file: File) -> LabelFile:
     return LabelFile(
         number=data["video"].int(),
         labels={kind: named(kind) for kind in KINDS},
-        triplets={number: _parts(label) for number, label in named("triplet").items()},
+        triplets={number: triplet_parts(label) for number, label in named("triplet").items()},
         frames={
             _number(node, key): [vector.floats(VECTOR) for vector in node.list()]
             for key, node in data["annotations"].items()
@@ -168,7 +168,8 @@ def check_mapping(file: File) -> None:
         raise AnnotationFileError(f"{file}: {number} rows, not {len(places['triplet'])}")
 
 
-def _parts(label: schema.Label) -> tuple[schema.Label, schema.Label, schema.Label]:
+def triplet_parts(label: schema.Label) -> tuple[schema.Label, schema.Label, schema.Label]:
+    """Instrument, verb and target of a triplet's label."""
     concepts, natives = label.concept.split(","), label.native.split(",")
     one, two, three = map(schema.Label, concepts, natives)
     return one, two, three
