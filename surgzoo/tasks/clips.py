@@ -8,6 +8,7 @@ from surgzoo.db import captions
 from surgzoo.db.footage import Footage
 from surgzoo.db.schema import Label, Segment
 
+_GAP = 2.5
 FROM_FRAMES = "segments joined from frame labels"  # what a record says about such segments
 
 
@@ -15,7 +16,9 @@ def actions(footage: Footage) -> tuple[list[Segment], str | None]:
     """The action segments by start, and how they were derived (None = annotated as segments).
 
     A source that labels the actions of frames only gets a segment for each run of frames with one
-    action: from its first frame to the frame after its last.
+    action: from its first frame to the frame after its last. Frames farther apart than `_GAP`
+    frame periods are in no run together: nobody knows what happened between them, and single
+    pictures of an atlas are no video at all.
     """
     segments = footage.segments("action")
     if segments:
@@ -58,13 +61,17 @@ def told_apart(segment: Segment, rivals: Sequence[Segment]) -> str | None:
 
 def _runs(footage: Footage) -> Iterator[Segment]:
     started: dict[str, tuple[Label, float]] = {}
+    period, before = 1 / footage.video.fps, None
     for shot in footage.shots:
         now = shot.frame.time
+        if before is not None and now - before > _GAP * period:
+            yield from (Segment("action", *run, before + period) for run in started.values())
+            started = {}
+        before = now
         seen = {label.concept: label for label in shot.annotations.actions or ()}
         for concept in [concept for concept in started if concept not in seen]:
             yield Segment("action", *started.pop(concept), now)
         for concept, label in seen.items():
             started.setdefault(concept, (label, now))
     if started:
-        end = footage.shots[-1].frame.time + 1 / footage.video.fps
-        yield from (Segment("action", label, start, end) for label, start in started.values())
+        yield from (Segment("action", *run, before + period) for run in started.values())
