@@ -10,10 +10,13 @@ seen) are flagged here for all sources.
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
 import dataclasses
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -23,6 +26,7 @@ from surgzoo.datasets.annotation_files import FrameError
 from surgzoo.datasets.layout import File
 from surgzoo.db import records, schema
 
+AHEAD = 4  # decoded frames that wait for their encoding
 BLACK, WHITE = 8, 247  # lossy re-encoding lifts pure black by a few units, and dims white
 
 Annotated = schema.FrameAnnotations | tuple[schema.FrameAnnotations, dict[str, bytes]]
@@ -82,24 +86,48 @@ def from_video(
     `interval` keeps [start, end) of the file only; frame times stay those of the file. What a
     damaged file does not give is quarantined, the rest is kept.
     """
+
+    def finished(item: videos.DecodedFrame | videos.Damaged) -> records.FrameRecord | Quarantined:
+        if isinstance(item, videos.Damaged):
+            where = f"{file}, {item.count} frames from {item.time:.2f} s on"
+            return Quarantined(video, where, item.reason)
+        where = f"{file}, {item.time:.2f} s"
+        return _record(video, 0, item.time, item.image, None, label, item.time, where)
+
+    def decoded() -> Iterator[videos.DecodedFrame | videos.Damaged]:
+        for item in videos.decode(_media(file), fps, threads=_threads):
+            if interval is not None and item.time >= interval[1]:
+                return
+            if interval is None or item.time >= interval[0]:
+                yield item
+
     stored = 0
     try:
-        source = file.disk if not file.member and file.place is None else file.open()
-        for item in videos.decode(source, fps, threads=_threads):
-            if interval is not None and item.time >= interval[1]:
-                break
-            if interval is not None and item.time < interval[0]:
-                continue
-            if isinstance(item, videos.Damaged):
-                where = f"{file}, {item.count} frames from {item.time:.2f} s on"
-                yield Quarantined(video, where, item.reason)
-                continue
-            where = f"{file}, {item.time:.2f} s"
-            record = _record(video, stored, item.time, item.image, None, label, item.time, where)
-            stored += isinstance(record, records.FrameRecord)
+        for record in _ahead(finished, decoded()) if _threads != 1 else map(finished, decoded()):
+            if isinstance(record, records.FrameRecord):
+                frame = dataclasses.replace(record.frame, index=stored)
+                record = dataclasses.replace(record, frame=frame)
+                stored += 1
             yield record
     except (videos.VideoError, OSError) as error:
         yield Quarantined(video, str(file), str(error))
+
+
+def _ahead(function: Callable[[Any], Any], items: Iterator[Any]) -> Iterator[Any]:
+    """`map` in a second thread: frames are encoded while the decoder goes on."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _media(file: File) -> Path | BinaryIO:
+    """What PyAV opens: the path of a file on disk, an open file of one in an archive."""
+    return file.disk if not file.member and file.place is None else file.open()
 
 
 def from_images(video: str, stills: Sequence[Still], label: Label) -> Items:
@@ -147,7 +175,7 @@ def image_size(stills: Sequence[Still]) -> tuple[int, int]:
 def probe(file: File) -> videos.VideoInfo | None:
     """What a video's header says, or None when it has none: `from_video` then quarantines it."""
     try:
-        return videos.probe(file.disk if not file.member and file.place is None else file.open())
+        return videos.probe(_media(file))
     except (videos.VideoError, OSError):
         return None
 
