@@ -172,8 +172,8 @@ class SourceBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrati
         if not stored or len(quarantined) > self.builder_config.max_quarantined * total:
             reasons = "\n".join(f"  {q.where}: {q.reason}" for q in quarantined[:SHOWN])
             raise ValueError(
-                f"{self.source}: {len(quarantined)} of {total} frames could not be used, more "
-                f"than the limit of {self.builder_config.max_quarantined:.0%}. The first:\n"
+                f"{self.source}: {len(quarantined)} of {total} frames or videos could not be used, "
+                f"more than the limit of {self.builder_config.max_quarantined:.0%}. The first:\n"
                 f"{reasons}"
             )
 

@@ -17,6 +17,7 @@ the answers are not all alike. Pixels are compared for a sample, as each costs a
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -70,6 +71,8 @@ class Checked:
         if self.unread:
             id, reason = self.unread[0]
             return f"{self.conversations - self.read_back} not read back, first {id}: {reason}"
+        if math.isnan(self.truth):
+            return "nothing to score: the headline metric is defined for no conversation"
         if abs(self.truth - self.best) > 1e-6 * self.best:
             return f"the truth scores {self.truth:.4f} and not {self.best:g}"
         if abs(self.shuffled - self.chance) > NEAR * self.best:

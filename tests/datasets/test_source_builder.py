@@ -67,7 +67,9 @@ def test_quarantine_is_written_and_limited(tmp_path, monkeypatch):
     (line,) = (path / records.QUARANTINE_FILE).read_text().splitlines()
     assert json.loads(line) == {"video": "a", "where": "a.mp4, frame 60", "reason": "broken"}
     monkeypatch.setattr(Sample, "plan", (("a", 6, 1), ("b", 6, 1)))
-    with pytest.raises(ValueError, match=r"2 of 14 frames could not be used(.|\n)*a.mp4, frame 6"):
+    with pytest.raises(
+        ValueError, match=r"2 of 14 frames or videos could not be used(.|\n)*a.mp4, frame 6"
+    ):
         prepare(Sample, tmp_path / "other", workers=1)
     with pytest.raises(NotPreparedError, match="surgzoo prepare --source=sample"):
         Store.open(tmp_path / "other", "sample")

@@ -13,6 +13,7 @@ import pytest
 
 from surgzoo.datasets.surg_sigma_db import plan as plan_lib
 from surgzoo.datasets.surg_sigma_db.surg_sigma_db import build
+from surgzoo.db import schema
 from surgzoo.db.conversation_store import ConversationStore
 from surgzoo.evaluate import check
 from surgzoo.evaluate.pixels import Judge
@@ -241,3 +242,15 @@ def test_verdicts():
 def test_nothing_to_check_is_an_error():
     with pytest.raises(ValueError, match="no conversation to check"):
         check.check_task(tasks.get("phase_recognition")(), [], Judge({}, None))
+
+
+def test_answers_that_no_metric_counts_are_not_called_sound(asked):
+    items = [item for item in asked["instrument_localization"] if len(item.options) > 1][:3]
+    none = [
+        dataclasses.replace(
+            item, answer=[], thinking=None, turns=(item.turns[0], schema.Turn("assistant", "none"))
+        )
+        for item in items
+    ]
+    found = check.check_task(tasks.get("instrument_localization")(), none, None)
+    assert found.read_back == 3 and "nothing to score" in found.problem
