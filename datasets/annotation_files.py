@@ -272,14 +272,18 @@ def _json(file: File, whole: str, first: int = 1) -> Any:
 
 
 def xml_file(file: File) -> ElementTree.Element:
-    """The root of an XML file without document type (entities could blow it up)."""
-    whole = text(file)
+    """The root of an XML file. Raises AnnotationFileError."""
+    return xml_text(text(file), str(file))
+
+
+def xml_text(whole: str, where: str) -> ElementTree.Element:
+    """The root of XML without document type: entities could blow it up. `where` is for errors."""
     if "<!DOCTYPE" in whole or "<!ENTITY" in whole:
-        raise AnnotationFileError(f"{file}: declares a document type, which no label file needs")
-    # The declaration names the encoding of the bytes, which `text` has undone.
+        raise AnnotationFileError(f"{where}: declares a document type, which no label file needs")
+    # The declaration names the encoding of the bytes, which is undone already.
     if whole.startswith("<?xml"):
         whole = whole.partition("?>")[2]
     try:
         return ElementTree.fromstring(whole.strip())
     except ElementTree.ParseError as error:
-        raise AnnotationFileError(f"{file}: is not whole XML ({error})") from None
+        raise AnnotationFileError(f"{where}: is not whole XML ({error})") from None

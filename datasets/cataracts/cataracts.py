@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from surgzoo.datasets import frames as frame_readers
-from surgzoo.datasets.cataracts.labels import Runs, is_steps, read_steps, read_tools
+from surgzoo.datasets.cataracts.labels import is_steps, read_steps, read_tools
+from surgzoo.datasets.frame_runs import Runs
 from surgzoo.datasets.intervals import runs
 from surgzoo.datasets.layout import File, Tree
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob

@@ -209,10 +209,8 @@ def _read(file: File, columns: Sequence[str], label: Callable[[str], schema.Labe
                     f"{file}, line {lines.line_num}: {error}"
                 ) from None
             try:
-                interval = Interval(
-                    named, _part(first), _seconds(start), _part(last), _seconds(end)
-                )
-                if (interval.last, interval.end) <= (interval.first, interval.start):
+                begin, stop = (_part(first), _seconds(start)), (_part(last), _seconds(end))
+                if stop <= begin:
                     raise ValueError(f"it ends at {end} of part {last}, before {start} of {first}")
             except ValueError as error:
                 bad.append((lines.line_num, str(error)))

@@ -27,6 +27,7 @@ from surgzoo.datasets import masks
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.endoscapes.endoscapes import Endoscapes
 from surgzoo.datasets.endoscapes.labels import read_coco, read_numbers
+from surgzoo.datasets.inspection import inspect
 from surgzoo.datasets.layout import File, LayoutError
 from surgzoo.db import ontology, splits
 from surgzoo.db.schema import Box
@@ -276,6 +277,14 @@ def test_the_records_give_the_tasks_of_the_card(store):
         ["cystic plate", False],
     ]
     assert found["tissue_recognition"][0].answer == ["cystic duct", "gallbladder"]
+
+
+def test_the_folder_is_inspected_by_the_same_reader(store, tmp_path):
+    raw = write_endoscapes(tmp_path / "endoscapes")
+    found = inspect(Endoscapes, raw, data_dir=tmp_path)
+    assert (found.videos, found.frames) == (len(store.videos), len(store))
+    assert found.sampled["tissue_mask"] == 1 and found.sampled["tissues with a box"] == 1
+    assert found.notes == {"1 of 5 annotated frames have no image": ("1",)}
 
 
 def test_every_video_has_an_official_split():

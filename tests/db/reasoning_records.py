@@ -21,6 +21,7 @@ from surgzoo.db.schema import (
     Triplet,
     Video,
 )
+from surgzoo.db.words import stem
 
 SOURCES = ontology.sources()
 
@@ -138,7 +139,8 @@ class Names:
 
 def _swap(rng, text, old, new):
     """The text with one of the places where it says `old` changed to `new`; None if none does."""
-    found = [m for word in old for m in re.finditer(rf"\b{re.escape(word)}\b", text)]
+    # sorted, as the order of a set would make each run another test
+    found = [m for word in sorted(old) for m in re.finditer(rf"\b{re.escape(word)}\b", text)]
     if not found or not new:
         return None
     place = rng.choice(found)
@@ -181,7 +183,7 @@ def plant(kind: str, rng: random.Random, text: str, labels: Labels) -> str | Non
             return _inside(rng, text, (2, 3), old, names.absent(kind))
         case "verb":
             for inflect in rng.sample([grammar.third, grammar.doing, grammar.done], 3):
-                old = [inflect(name) for name in names.words[kind]]
+                old = [inflect(name) for name in sorted(names.words[kind])]
                 new = [inflect(name) for name in names.absent(kind)]
                 if changed := _inside(rng, text, (2, 3), old, new):
                     return changed
@@ -203,7 +205,7 @@ def plant(kind: str, rng: random.Random, text: str, labels: Labels) -> str | Non
             return _misplace(text, known) if len(labels.shots) == 1 else None
         case "phase" | "step" | "action":
             cue = rf"(?:{kind} is |points to the |belongs to the |in the |the )"
-            for name in sorted(names.words[kind], key=len, reverse=True):
+            for name in sorted(names.words[kind], key=lambda name: (-len(name), name)):
                 found = re.search(rf"{cue}{re.escape(name)}(?:\.| {kind})", text)
                 new = names.absent(kind)
                 if found and new:
@@ -283,6 +285,12 @@ def _false(kind: str, rng: random.Random, labels: Labels) -> str | None:
             if all(share < 0.05 for share in smoke):
                 return rng.choice(grammar.FORMS["smoke"])
             return rng.choice(grammar.FORMS["no smoke"]) if min(smoke) >= 0.3 else None
+        case "verb alone":
+            held = {t.verb.concept for some in triplets or () for t in some}
+            acts = {stem(name("action", a.concept)) for k in known for a in k.actions or ()}
+            new = [c for c in concepts(labels.video.source, "verb") if c not in held]
+            new = [n for n in (grammar.doing(name("verb", c)) for c in new) if stem(n) not in acts]
+            return f"{rng.choice(new).capitalize()} can be seen." if triplets and new else None
         case "idle":
             every = [t for some in triplets or () for t in some]
             working = {t.instrument.concept for t in every}
@@ -413,6 +421,7 @@ KINDS = (
     "look",
     "procedure",
     "smoke",
+    "verb alone",
     "idle",
     "nothing done",
     "nothing in view",

@@ -95,7 +95,7 @@ def test_one_question_is_asked_once(tmp_path):
         (
             lambda t: (
                 "This is a Level 3 task. Level 1 Perceptual grounding: "
-                + "A hook is in view. " * 12
+                + "A hook is in view. " * 40
                 + "Level 2 Relational understanding: A scene. Level 3 Contextual reasoning: This."
             ),
             "facts lost",  # one fact many times is one fact
@@ -549,5 +549,7 @@ def test_captions_go_the_same_way():
     told = "In this laparoscopic cholecystectomy the cystic duct is dissected by the hook."
     assert judge(item, f'"{told}"').text == told
     assert judge(item, f"```\n{told}\n```").kept
+    quoted = '"The hook" dissects the "cystic duct" in this cholecystectomy; "laparoscopic"'
+    assert judge(item, quoted).text == quoted  # no pair around the whole
     assert judge(item, told.replace("hook", "grasper")).reason == "wrong relation"
     assert "Level" not in prompt(item)[0]["content"]

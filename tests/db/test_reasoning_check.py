@@ -280,6 +280,14 @@ def test_unlabelled_frames_bear_nothing_out():
     assert verify("A view.", shot, VIDEO) == []
 
 
+@pytest.mark.parametrize(("first", "count"), [(0, 4), (3, 1), (-1, 2), (1, 0)])
+def test_a_clip_beyond_its_video_is_an_error(first, count):
+    """Cut short in silence, its last picture would be another one."""
+    footage = Footage(VIDEO, [Shot(Frame("S1", i, float(i)), ACTING) for i in range(3)])
+    with pytest.raises(ValueError, match=r"S1: has no stored frames .* its 3 begin at 0"):
+        Labels.of_clip(footage, first, count)
+
+
 def test_the_phase_before_is_that_of_the_picture_spoken_of():
     """A clip that begins in one phase and ends in the next: the first is the one before."""
     shots = [

@@ -72,7 +72,7 @@ def test_rendered_operations(footages):
             views = [
                 Labels.of_frame(footage, index),
                 Labels(footage.video, (footage.shots[index],)),
-                Labels.of_clip(footage, index, 6),
+                Labels.of_clip(footage, min(index, len(footage.shots) - 6), 6),
             ]
             for number, labels in enumerate(views):
                 text, mutants = planted(labels, f"{index}/{number}", rng)

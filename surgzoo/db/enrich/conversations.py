@@ -44,13 +44,18 @@ def read(
         for number, text in enumerate(file, start=1):
             if not text.strip():
                 continue
+            where = f"{path}, line {number}"
             try:
                 conversation = schema.from_json(Conversation, text)
-                yield conversation, item(conversation, what, footage)
             except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
-                if isinstance(error, json.JSONDecodeError | TypeError | AttributeError):
-                    error = "is no conversation as surgzoo writes it"
-                raise ValueError(f"{path}, line {number}: {error}") from None
+                told = isinstance(error, ValueError) and type(error) is not json.JSONDecodeError
+                why = error if told else "is no conversation as surgzoo writes it"
+                raise ValueError(f"{where}: {why}") from None
+            try:
+                found = item(conversation, what, footage)
+            except (ValueError, KeyError) as error:  # a KeyError shows its message in quotes
+                raise ValueError(f"{where}: {error.args[0] if error.args else error}") from None
+            yield conversation, found
 
 
 def line(conversation: Conversation) -> str:

@@ -109,8 +109,9 @@ def _stated(text: str, source: str) -> set[tuple]:
 def _bare(text: str) -> str:
     """Without code fences and quotation marks around the whole."""
     text = re.sub(r"^```\w*\n(.*?)\n?```$", r"\1", text.strip(), flags=re.DOTALL).strip()
-    if len(text) > 1 and text[0] in "\"“'" and text[-1] in "\"”'":
-        text = text[1:-1].strip()
+    inner = text[1:-1]
+    if len(text) > 1 and text[0] + text[-1] in ('""', "“”", "''") and text[0] not in inner:
+        return inner.strip()
     return text
 
 

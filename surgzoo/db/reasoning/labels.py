@@ -46,7 +46,15 @@ class Labels:
 
     @classmethod
     def of_clip(cls, footage: Footage, first: int, count: int) -> Labels:
-        """The labels of stored frames first .. first + count - 1, with the video's segments."""
+        """The labels of stored frames first .. first + count - 1, with the video's segments.
+
+        Raises ValueError when the video has no such frames.
+        """
+        if first < 0 or count < 1 or first + count > len(footage.shots):
+            raise ValueError(
+                f"{footage.video.id}: has no stored frames {first} to {first + count - 1}, its "
+                f"{len(footage.shots)} begin at 0; was another config of the source meant?"
+            )
         shots = tuple(footage.shots[first : first + count])
         return cls(footage.video, shots, footage.annotations.segments)
 
