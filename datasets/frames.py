@@ -130,8 +130,17 @@ def _media(file: File) -> Path | BinaryIO:
     return file.disk if not file.member and file.place is None else file.open()
 
 
-def from_images(video: str, stills: Sequence[Still], label: Label) -> Items:
-    """Image files in their order. A JPEG is stored as it is, everything else as a new JPEG."""
+def from_images(
+    video: str,
+    stills: Sequence[Still],
+    label: Label,
+    *,
+    crop: tuple[int, int, int, int] | None = None,
+) -> Items:
+    """Image files in their order. A JPEG is stored as it is, everything else as a new JPEG.
+
+    `crop` = (x, y, width, height) in pixels is what is stored of each image, and what `label` gets.
+    """
     stored = 0
     for still in stills:
         found = read_image(still.file)
@@ -139,6 +148,13 @@ def from_images(video: str, stills: Sequence[Still], label: Label) -> Items:
             yield Quarantined(video, str(still.file), found)
             continue
         image, data = found
+        if crop is not None:
+            x, y, width, height = crop
+            image, data = image[y : y + height, x : x + width], None
+            if image.shape[:2] != (height, width):
+                reason = f"the image ends within the part that is cut out, {crop}"
+                yield Quarantined(video, str(still.file), reason)
+                continue
         record = _record(video, stored, still.time, image, data, label, still.key, str(still.file))
         stored += isinstance(record, records.FrameRecord)
         yield record

@@ -36,7 +36,7 @@ def test_overview_names_every_command():
     ("arguments", "message"),
     [
         (["tarin"], "Did you mean 'train'?"),
-        (["prepare"], "known: cholec80, cholect50, folder"),
+        (["prepare"], "known: autolaparo"),
         (["prepare", "--source=cholec08"], "no source 'cholec08'. Did you mean cholec80"),
         (["prepare", "--source=cholec80"], "--manual_dir"),
         (["prepare", "--sorce=cholec80"], "Unknown command line flag 'sorce'"),
