@@ -1,4 +1,4 @@
-"""DSAD, the Dresden Surgical Anatomy Dataset: frames with a mask of one organ, or of several."""
+"""DSAD: images of 32 rectal resections, a folder for each organ with the masks of that organ."""
 
 from __future__ import annotations
 
@@ -8,110 +8,128 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from surgzoo.datasets import frames as frame_readers
-from surgzoo.datasets import masks
-from surgzoo.datasets.annotation_files import FrameError
+from surgzoo.datasets.dsad.labels import annotate, organ_of, organs, read_presence
+from surgzoo.datasets.frames import Still
 from surgzoo.datasets.layout import File, Tree
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
-from surgzoo.datasets.stills import NO_CLOCK, series
-from surgzoo.db import ontology, schema
+from surgzoo.db import schema
 
 SOURCE = "dsad"
 MULTILABEL = "multilabel"
-INSIDE = 128  # masks are black and white; lossy copies are not exactly
+
+_FOLDER = r"(?:.*/)?([a-z_]+)/(\d+)"
+_IMAGE = rf"{_FOLDER}/image_?(\d+)\.png"
+_MASK = rf"{_FOLDER}/(mask[^/]*)\.png"
+_PRESENCE = rf"{_FOLDER}/weak_labels\.csv"
+
+_Key = tuple[str, int]  # folder of an organ, operation
 
 
 class DSAD(SourceBuilder):
-    """A folder `<organ>/<operation>` is a series of pictures.
+    """`liver_02` are the images of operation 02 in the folder of the liver.
 
-    In a folder of one organ the others are in view and not annotated. So its mask is stored and
-    asked about by a question ("Is the liver in view?"), and the frame has no list of tissues.
+    Images are in the order of their numbers, and timed by them, as the release has no times. Masks
+    of the three annotators (`anno_*`) are not read: those beside the image are the reviewed ones.
     """
 
     name = source = SOURCE
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Masks of organs."}
-    BUILDER_CONFIGS = [SourceConfig(name="fps1", fps=1.0, description="The annotated frames.")]
+    RELEASE_NOTES = {"1.0.0": "Masks and presence of organs."}
+    BUILDER_CONFIGS = [SourceConfig(name="fps1", fps=1.0, description="The images as they are.")]
     EXPECTED = """
-liver/04/image00.png, liver/04/mask00.png            a folder an organ, a folder an operation
-multilabel/04/image00.png, mask00_liver.png ...      a mask an organ
+liver/02/image00.png                 11 folders of organs, and multilabel
+liver/02/mask00.png                  0 and 255
+liver/02/weak_labels.csv             optional; which organs are in view
+multilabel/02/image00.png
+multilabel/02/mask00_liver.png       one for each organ
 """
 
     def jobs(self, tree: Tree) -> list[VideoJob]:
-        organs = [native for kind, native in ontology.table(SOURCE) if kind == "tissue"]
-        tree = tree.descend(*organs, MULTILABEL)
-        names = "|".join([*organs, MULTILABEL])
-        pictures: dict[tuple[str, str], dict[int, File]] = {}
-        for file, match in tree.match(rf"({names})/(\d+)/image(\d+)\.(?:png|jpe?g)"):
-            key = match[1].lower(), f"{int(match[2]):02d}"
-            pictures.setdefault(key, {})[int(match[3])] = file
-        found: dict[tuple[str, str], dict[int, dict[str, File]]] = {}
-        for file, match in tree.match(rf"({names})/(\d+)/mask(\d+)(?:_(\w+))?\.png"):
-            folder, organ = match[1].lower(), (match[4] or match[1]).lower()
-            if organ not in organs:
-                raise tree.error(f"{file}: '{organ}' is no organ of this dataset")
-            of_folder = found.setdefault((folder, f"{int(match[2]):02d}"), {})
-            of_folder.setdefault(int(match[3]), {})[organ] = file
-        if not pictures:
+        images: dict[_Key, dict[int, File]] = {}
+        for file, match in tree.match(_IMAGE):
+            folder, number = match[1].lower(), int(match[3])
+            if folder != MULTILABEL and folder not in organs():
+                raise tree.error(f"{file} is in no folder of an organ")
+            found = images.setdefault((folder, int(match[2])), {})
+            if found.setdefault(number, file) is not file:
+                raise tree.error(f"{found[number]} and {file} are the same image")
+        if not images:
             raise tree.error("there are no images")
-        return [self._job(key, pictures[key], found.get(key, {})) for key in sorted(pictures)]
+        mask_files, strange = _masks(tree)
+        presence = {
+            (m[1].lower(), int(m[2])): read_presence(file) for file, m in tree.match(_PRESENCE)
+        }
+        return [
+            self._job(key, images.get(key, {}), mask_files.get(key, {}), presence.get(key), strange)
+            for key in sorted(images.keys() | mask_files.keys())
+        ]
 
     def _job(
-        self, key: tuple[str, str], pictures: dict[int, File], found: dict[int, dict[str, File]]
+        self,
+        key: _Key,
+        images: dict[int, File],
+        mask_files: dict[int, dict[str, File]],
+        presence: dict[int, frozenset[str]] | None,
+        strange: dict[_Key, int],
     ) -> VideoJob:
         folder, operation = key
-        name = f"{folder}_{operation}"
-        stills = series(pictures)
+        name = f"{folder}_{operation:02d}"
+        video = functools.partial(self.video, name, splits_of=f"{operation:02d}")
+        if not images:
+            where = f"{folder}/{operation:02d}/image*.png"
+            item = frame_readers.Quarantined(name, where, "masks are there, the images are not")
+            return VideoJob(video(), frame_readers.Lost(item))
+        stills = [Still(float(number), file, number) for number, file in sorted(images.items())]
         height, width = frame_readers.image_size(stills)
-        notes = [NO_CLOCK]
-        bare = len(pictures.keys() - found.keys())
+        bare = len(images.keys() - mask_files.keys())
+        alone = len(mask_files.keys() - images.keys())
+        notes = ["times are the numbers of the images"]
         if bare:
-            notes.append(f"{bare} of {len(pictures)} images have no mask")
-        label = functools.partial(_label, folder == MULTILABEL, found)
+            notes.append(f"{bare} of {len(images)} images have no mask")
+        if alone:
+            notes.append(f"the images of {alone} of {len(mask_files)} masks are missing")
+        if strange.get(key):
+            notes.append(f"{strange[key]} masks are of no organ by their names")
+        if presence is None and folder != MULTILABEL:
+            notes.append("there is no weak_labels.csv: other organs may be in view")
+        label = functools.partial(_label, mask_files, presence, folder == MULTILABEL)
         return VideoJob(
-            self.video(
-                name,
-                splits_of=operation,
-                height=height,
-                width=width,
-                duration=stills[-1].time + 1,
-            ),
+            video(height=height, width=width, duration=stills[-1].time + 1),
             functools.partial(frame_readers.from_images, name, stills, label),
             schema.VideoAnnotations(notes=tuple(notes)),
             frame_count=len(stills),
         )
 
 
+def _masks(tree: Tree) -> tuple[dict[_Key, dict[int, dict[str, File]]], dict[_Key, int]]:
+    """(masks by folder, image and organ; how many masks of a folder are of no organ)."""
+    out: dict[_Key, dict[int, dict[str, File]]] = {}
+    strange: dict[_Key, int] = {}
+    for file, match in tree.match(_MASK):
+        folder = match[1].lower()
+        key = folder, int(match[2])
+        digits = "".join(c for c in match[3] if c.isdigit())
+        organ = organ_of(match[3]) if folder == MULTILABEL else folder
+        if not digits or organ not in organs():
+            if folder == MULTILABEL or folder in organs():
+                strange[key] = strange.get(key, 0) + 1
+            continue
+        found = out.setdefault(key, {}).setdefault(int(digits), {})
+        if found.setdefault(organ, file) is not file:
+            raise tree.error(f"{found[organ]} and {file} are masks of one organ in one image")
+    return out, strange
+
+
 def _label(
-    several: bool, found: dict[int, dict[str, File]], number: int, image: np.ndarray
+    mask_files: dict[int, dict[str, File]],
+    presence: dict[int, frozenset[str]] | None,
+    whole: bool,
+    number: int,
+    image: np.ndarray,
 ) -> schema.FrameAnnotations | tuple[schema.FrameAnnotations, dict[str, bytes]]:
-    if number not in found:
+    seen = None if presence is None else presence.get(number)
+    if number not in mask_files and seen is None:
         return schema.FrameAnnotations()
-    organs = [native for kind, native in ontology.table(SOURCE) if kind == "tissue"]
-    values, labels = np.zeros(image.shape[:2], np.uint8), {}
-    for organ, file in sorted(found[number].items()):
-        inside = _inside(file, image)
-        value = organs.index(organ) + 1
-        if (values[inside] > 0).any():
-            other = organs[int(values[inside].max()) - 1]
-            raise FrameError(f"{file}: overlaps the mask of {other}")
-        values[inside] = value
-        labels[value] = ontology.label(SOURCE, "tissue", organ)
-    dense = {"tissue_mask": masks.encode(values)}
-    if several:
-        known = {"tissues.box": masks.BOX_OF_MASK}
-        tissues = masks.tissues(values, labels)
-        return schema.FrameAnnotations(tissues=tissues, derived=known), dense
-    ((value, label),) = labels.items()
-    box = masks.box(values == value)
-    question = schema.Question(
-        f"Is the {ontology.name('tissue', label.concept)} in view?",
-        "yes" if box else "no",
-        box,
-        kind="tissue",
-    )
-    known = {"questions": "the mask of one organ"}
-    return schema.FrameAnnotations(questions=(question,), derived=known), dense
-
-
-def _inside(file: File, image: np.ndarray) -> np.ndarray:
-    return masks.one_channel(masks.read_mask(file, image.shape[:2]), file) >= INSIDE
+    files = mask_files.get(number, {})
+    annotations, dense = annotate(files, seen, image.shape[:2], whole=whole)
+    return annotations, dense if files else {}

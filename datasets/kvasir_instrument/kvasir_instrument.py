@@ -1,4 +1,4 @@
-"""Kvasir-Instrument: pictures of endoscopic instruments, one class, with masks and boxes."""
+"""Kvasir-Instrument: 590 images of instruments in the digestive tract, with masks and boxes."""
 
 from __future__ import annotations
 
@@ -9,120 +9,126 @@ import tensorflow_datasets as tfds
 
 from surgzoo.datasets import frames as frame_readers
 from surgzoo.datasets import masks
-from surgzoo.datasets.annotation_files import AnnotationFileError, FrameError, Node, json_file, text
+from surgzoo.datasets.annotation_files import AnnotationFileError
+from surgzoo.datasets.frames import Still
+from surgzoo.datasets.kvasir_instrument.labels import (
+    Boxes,
+    read_boxes,
+    read_list,
+    without_ending,
+)
 from surgzoo.datasets.layout import File, Tree
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
-from surgzoo.datasets.stills import NO_CLOCK, series
-from surgzoo.db import boxes, ontology, schema
+from surgzoo.db import ontology, schema
 
 SOURCE = "kvasir_instrument"
-PARTS = ("train", "test")
-INSIDE = 128  # masks are black and white; some were stored as JPEG
-VALUE = 1  # of every instrument in our map: the masks do not tell instances apart
+VALUE = 1  # of instruments in our mask
+MIDDLE = 127  # masks are black and white
+
+_IMAGE = r"images/([^/]+)\.(?:jpe?g|png)"
+_MASK = r"masks/([^/]+)\.(?:png|jpe?g)"
 
 
 class KvasirInstrument(SourceBuilder):
-    """The pictures of train.txt and of test.txt are a series each."""
+    """The images of each list are one video: `train` and `test`.
+
+    No image says whose it is or when it was taken, so its time is its place in the list.
+    """
 
     name = source = SOURCE
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Masks and boxes."}
-    BUILDER_CONFIGS = [SourceConfig(name="fps1", fps=1.0, description="As released.")]
+    RELEASE_NOTES = {"1.0.0": "Masks and boxes of instruments."}
+    BUILDER_CONFIGS = [SourceConfig(name="fps1", fps=1.0, description="The images as they are.")]
     EXPECTED = """
-images/NAME.jpg
-masks/NAME.png
-bboxes.json      {NAME: {"height": ..., "width": ..., "bbox": [{"xmin", "ymin", "xmax", "ymax"}]}}
-train.txt        a NAME a line
+images/*.jpg         (images.tar.gz and masks.tar.gz unpacked)
+masks/*.png          white on black
+bboxes.json
+train.txt
 test.txt
 """
 
     def jobs(self, tree: Tree) -> list[VideoJob]:
-        lists = {part: _one(tree, f"{part}.txt") for part in PARTS}
-        found = json_file(_one(tree, "bboxes.json"))
-        tree = tree.descend("images")
-        pictures = {file.stem: file for file, _ in tree.match(r"images/[^/]+\.(?:jpe?g|png)")}
-        stencils = {file.stem: file for file, _ in tree.match(r"masks/[^/]+\.(?:png|jpe?g)")}
-        if not pictures:
+        tree = tree.descend("images", "bboxes.json")
+        images, mask_files = _by_name(tree, _IMAGE), _by_name(tree, _MASK)
+        if not images:
             raise tree.error("there are no images")
-        known = {name: node for name, node in found.items()}
-        jobs, seen = [], {}
-        for part, file in lists.items():
-            names = text(file).split()
-            for name in names:
-                if seen.setdefault(name, part) != part or names.count(name) > 1:
-                    raise AnnotationFileError(f"{file}: {name} is listed twice")
-            jobs.append(self._job(part, names, pictures, stencils, known))
+        found = read_boxes(tree["bboxes.json"])
+        lists = {split: read_list(tree[f"{split}.txt"]) for split in ("train", "test")}
+        both = sorted(set(lists["train"]) & set(lists["test"]))
+        if both:
+            raise AnnotationFileError(f"{tree['test.txt']}: {both[0]} is in train.txt too")
+        rest = tuple(sorted(images.keys() - set(lists["train"]) - set(lists["test"])))
+        jobs = [
+            self._job(split, names, images, mask_files, found) for split, names in lists.items()
+        ]
+        if rest:
+            jobs.append(self._job("unlisted", rest, images, mask_files, found))
         return jobs
 
     def _job(
         self,
-        part: schema.Split,
-        names: list[str],
-        pictures: dict[str, File],
-        stencils: dict[str, File],
-        known: dict[str, Node],
+        name: str,
+        names: tuple[str, ...],
+        images: dict[str, File],
+        mask_files: dict[str, File],
+        found: dict[str, Boxes],
     ) -> VideoJob:
-        there = {name: pictures[name] for name in names if name in pictures}
-        if not there:
-            item = frame_readers.Quarantined(part, f"{part}.txt", "none of its images is there")
-            return VideoJob(self.video(part), frame_readers.Lost(item))
-        stills = series(there)
-        notes = [NO_CLOCK]
-        if len(there) < len(names):
-            notes.append(f"{len(names) - len(there)} of {len(names)} listed images are missing")
-        bare = sum(name not in known for name in there)
-        if bare:
-            notes.append(f"{bare} of {len(there)} images have no boxes")
-        mine = {name: (known.get(name), stencils.get(name)) for name in there}
+        splits = {} if name == "unlisted" else {"official": name, "default": name}
+        here = [stem for stem in names if stem in images]
+        if not here:
+            where = f"images of {name}.txt"
+            item = frame_readers.Quarantined(name, where, "none of the listed images is there")
+            return VideoJob(self.video(name, splits=splits), frame_readers.Lost(item))
+        stills = [Still(float(order), images[stem], stem) for order, stem in enumerate(here)]
+        height, width = frame_readers.image_size(stills)
+        notes = ["single images; a time is the image's place in the list"]
+        for what, count in (
+            (f"of {len(names)} listed images are missing", len(names) - len(here)),
+            (f"of {len(here)} images have no mask", len(set(here) - mask_files.keys())),
+            (f"of {len(here)} images are not in bboxes.json", len(set(here) - found.keys())),
+        ):
+            if count:
+                notes.append(f"{count} {what}")
+        wanted = set(here)
+        label = functools.partial(
+            _label,
+            {stem: file for stem, file in mask_files.items() if stem in wanted},
+            {stem: boxes for stem, boxes in found.items() if stem in wanted},
+        )
         return VideoJob(
             self.video(
-                part,
-                splits={"default": part, "official": part},
-                duration=stills[-1].time + 1,
+                name, splits=splits, height=height, width=width, duration=float(len(stills))
             ),
-            functools.partial(
-                frame_readers.from_images, part, stills, functools.partial(_label, mine)
-            ),
+            functools.partial(frame_readers.from_images, name, stills, label),
             schema.VideoAnnotations(notes=tuple(notes)),
             frame_count=len(stills),
         )
 
 
-def _one(tree: Tree, name: str) -> File:
-    """A file that lies at the top or one folder down, as two packings have it."""
-    matches = tree.match(rf"(?:.*/)?{name}")
-    if len(matches) != 1:
-        raise tree.error(f"there are {len(matches)} files {name}, not one")
-    return matches[0][0]
+def _by_name(tree: Tree, pattern: str) -> dict[str, File]:
+    out: dict[str, File] = {}
+    for file, _ in tree.match(pattern):
+        if out.setdefault(without_ending(file.name), file) is not file:
+            raise tree.error(f"{out[without_ending(file.name)]} and {file} are the same image")
+    return out
 
 
 def _label(
-    mine: dict[str, tuple[Node | None, File | None]], name: str, image: np.ndarray
-) -> tuple[schema.FrameAnnotations, dict[str, bytes]]:
-    node, stencil = mine[name]
-    dense = {}
-    if stencil is not None:
-        mask = masks.one_channel(masks.read_mask(stencil, image.shape[:2]), stencil) >= INSIDE
-        dense["instrument_mask"] = masks.encode(mask * np.uint8(VALUE))
-    instruments = None
-    if node is not None:
-        try:
-            instruments = _instruments(node, image.shape[:2], VALUE if dense else 0)
-        except AnnotationFileError as error:
-            raise FrameError(str(error)) from None
-    return schema.FrameAnnotations(instruments=instruments), dense
-
-
-def _instruments(node: Node, size: tuple[int, int], value: int) -> tuple[schema.Instrument, ...]:
-    stated = node["height"].int(), node["width"].int()
-    if stated != tuple(size):
-        raise node.error(f"of an image of {stated[1]}x{stated[0]}; it is {size[1]}x{size[0]}")
+    mask_files: dict[str, File], found: dict[str, Boxes], stem: str, image: np.ndarray
+) -> schema.FrameAnnotations | tuple[schema.FrameAnnotations, dict[str, bytes]]:
+    """All instruments share the value of the mask: it does not tell them apart, the boxes do."""
+    if stem not in mask_files and stem not in found:
+        return schema.FrameAnnotations()
+    size = image.shape[:2]
+    dense, value = {}, 0
+    if stem in mask_files:
+        file = mask_files[stem]
+        region = masks.one_channel(masks.read_mask(file, size), file) > MIDDLE
+        dense = {"instrument_mask": masks.encode(region * VALUE)}
+        value = VALUE if region.any() else 0
     label = ontology.label(SOURCE, "instrument", "instrument")
-    out = []
-    for item in node["bbox"].list():
-        corners = [item[key].float() for key in ("xmin", "ymin", "xmax", "ymax")]
-        try:
-            out.append(schema.Instrument(label, boxes.from_xyxy(corners, size, clip=True), value))
-        except ValueError as error:
-            raise item.error(str(error)) from None
-    return tuple(out)
+    places: tuple[schema.Box | None, ...] = found[stem].of(size) if stem in found else ()
+    if not places and value:
+        places = (None,)  # a mask without a box: how many instruments it shows is not told
+    instruments = tuple(schema.Instrument(label, place, value) for place in places)
+    return schema.FrameAnnotations(instruments=instruments), dense

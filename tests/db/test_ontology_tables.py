@@ -43,7 +43,7 @@ COUNTS = {
     "gynsurg": {"action": 5, "flag": 1, "void": 1, "tissue": 8},
     "heichole": {"phase": 7, "action": 4, "instrument": 7, "skill": 5},
     "heichole_types": {"instrument": 22},
-    "hyper_kvasir": {"finding": 23},
+    "hyper_kvasir": {"finding": 23, "tissue": 1},
     "jigsaws": {"gesture": 15, "action": 15, "skill": 9},
     "kvasir_instrument": {"instrument": 1},
     "lapgyn4": {"tissue": 8, "action": 12, "answer": 4},  # 5 + 8 + 4 + 4 folders

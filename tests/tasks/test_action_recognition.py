@@ -3,7 +3,8 @@ from task_records import context, frame, label, task
 
 from surgzoo.db import ontology
 from surgzoo.db.footage import Footage, Shot
-from surgzoo.db.schema import FrameAnnotations, Label, Media, Segment, VideoAnnotations
+from surgzoo.db.schema import Frame, FrameAnnotations, Label, Media, Segment, VideoAnnotations
+from surgzoo.tasks import clips
 from surgzoo.tasks.base import Scored
 from surgzoo.tasks.clips import FROM_FRAMES
 from surgzoo.tasks.templates import ACTION_RECOGNITION, ACTOR_ACTION_RECOGNITION
@@ -79,6 +80,17 @@ def test_frame_labels_make_segments_and_say_so():
         ("cutting", 3, 2),
     ]
     assert {c.derived for c in items} == {FROM_FRAMES}
+
+
+def test_frames_far_apart_are_in_no_run_together():
+    """Single pictures, and sparse labels: nobody knows what happened in between."""
+    clip = FrameAnnotations(actions=(Label("clipping", "clip"),))
+    times = (0.0, 1.0, 10.0, 12.5)
+    where = context(source="synthsurg")
+    shots = [Shot(Frame("VID01", i, time), clip) for i, time in enumerate(times)]
+    segments, derived = clips.actions(Footage(where.video, shots))
+    assert [(s.start, s.end) for s in segments] == [(0.0, 2.0), (10.0, 13.5)]
+    assert derived == FROM_FRAMES
 
 
 def test_an_action_between_two_frames_shows_nothing():
