@@ -90,6 +90,9 @@ def _run(command: str, module, argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # the libraries below report every file at INFO
     try:
         module.main(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except _EXPECTED as error:
         if logging.level_debug():
             raise

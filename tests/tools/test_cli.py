@@ -64,3 +64,10 @@ def test_list_json_is_complete():
     assert all({"name", "summary", "licence", "source"} <= set(row) for row in listed["sources"])
     only = json.loads(surgzoo("list", "models", "--json", "--pattern=*-7b").stdout)
     assert [row["name"] for row in only] == ["surgvlm-7b"]
+
+
+def test_a_pipe_that_closes_early_is_no_error():
+    command = [sys.executable, "-m", "surgzoo.tools.main", "list", "sources"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert (process.wait(), process.stderr.read()) == (0, b"")
