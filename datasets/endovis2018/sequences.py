@@ -19,20 +19,23 @@ def name_of(match: re.Match) -> str:
     return f"{'test_' if tested else ''}seq_{int(match['number'])}"
 
 
-def by_frame(tree: Tree, pattern: str) -> dict[str, dict[int, File]]:
-    """Sequence -> frame number -> file. Raises LayoutError when one frame has two files."""
+def by_frame(tree: Tree, pattern: str, *, copies: bool = False) -> dict[str, dict[int, File]]:
+    """Sequence -> frame number -> file.
+
+    Raises LayoutError when one frame has two files, unless these are `copies`: then the first.
+    """
     found: dict[str, dict[int, File]] = {}
     for file, match in tree.match(pattern):
         frames = found.setdefault(name_of(match), {})
         other = frames.setdefault(int(match["frame"]), file)
-        if other is not file:
+        if other is not file and not copies:
             raise tree.error(f"{other} and {file} are of the same frame")
     return found
 
 
-def left_images(tree: Tree) -> dict[str, dict[int, File]]:
-    """Sequence -> frame number -> image."""
-    return by_frame(tree, _IMAGE)
+def left_images(tree: Tree, *, copies: bool = False) -> dict[str, dict[int, File]]:
+    """Sequence -> frame number -> image. See `by_frame`."""
+    return by_frame(tree, _IMAGE, copies=copies)
 
 
 def order(name: str) -> tuple[bool, int]:

@@ -192,3 +192,40 @@ def write_color(path: Path, mask: np.ndarray) -> None:
     """An RGB or RGBA PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), mask[..., [2, 1, 0, 3][: mask.shape[2]]])
+
+
+# ---- questions about stills ----------------------------------------------------------------------
+
+CLASSIFICATION = """What organ is being operated?|kidney
+What is the state of bipolar_forceps?|Tissue_Manipulation
+
+Where is bipolar_forceps located?|left-top
+"""
+SENTENCE = """What organ is being operated?|organ being operated is kidney
+What is the state of bipolar_forceps?|action done by bipolar forceps is tissue manipulation
+Where is bipolar_forceps located?|bipolar forceps is located at left-top
+Which colour is it?|it is red
+"""
+LOCALIZED = """What organ is being operated?|kidney|1,1,1281,1025
+What is the state of suction?|Suction|321,257,641,513
+Where is suction located?|left-top|321, 257, 641, 513
+"""
+
+
+def still_image(number: int) -> np.ndarray:
+    """`numbered_image` in the shape of the challenges' pictures, 5 to 4."""
+    return cv2.resize(numbered_image(number), (160, 128), interpolation=cv2.INTER_NEAREST)
+
+
+def write_questions(folder: Path, texts: dict[int, str], below: str = "vqla/label") -> Path:
+    """Question files of one seq_N."""
+    for number, text in texts.items():
+        write_text(folder / below / f"frame{number:03d}_QA.txt", text)
+    return folder
+
+
+def write_stills(folder: Path, numbers, name: str = "left_frames") -> Path:
+    """Images of one seq_N."""
+    for number in numbers:
+        write_image(folder / name / f"frame{number:03d}.png", still_image(number))
+    return folder

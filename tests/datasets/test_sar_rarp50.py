@@ -19,7 +19,7 @@ from fixtures_robotic import (
 from given_tasks import given, promised
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
-from surgzoo.datasets.layout import File, LayoutError
+from surgzoo.datasets.layout import File, LayoutError, Tree
 from surgzoo.datasets.sar_rarp50.labels import (
     ACTIONS,
     MASK_VALUES,
@@ -200,6 +200,9 @@ def test_labels_without_video_say_what_is_missing(tmp_path):
     write_sar_video(tmp_path / "raw" / "video_1", media="none", masks={})
     with pytest.raises(ValueError, match=r"video_01: labels are there, neither video_left\.avi"):
         prepared(SarRarp50, tmp_path / "raw", tmp_path)
+    tree = Tree.open(tmp_path / "raw", "sar_rarp50", SarRarp50.EXPECTED)
+    (job,) = SarRarp50(data_dir=str(tmp_path / "unused")).jobs(tree)
+    assert [s.end for s in job.annotations.segments] == [50 / 60, 101 / 60, 2.5]  # for inspection
     write_sar_video(tmp_path / "raw" / "video_41", frames=60 * 30)
     store = prepared(SarRarp50, tmp_path / "raw", tmp_path)
     assert [v.video.id for v in store.videos] == ["video_41"]
