@@ -196,6 +196,13 @@ def probe(file: File) -> videos.VideoInfo | None:
         return None
 
 
+def size_and_length(info: videos.VideoInfo | None) -> dict[str, Any]:
+    """Fields of `schema.Video` by a video's header; zeros for one that cannot be opened."""
+    if info is None:
+        return {"height": 0, "width": 0, "duration": 0.0}
+    return {"height": info.height, "width": info.width, "duration": info.duration}
+
+
 def _record(
     video: str,
     index: int,

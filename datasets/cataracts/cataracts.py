@@ -97,9 +97,7 @@ steps/train/train01.csv                  Frame,Steps                told apart b
         return VideoJob(
             self.video(
                 name,
-                height=info.height if info else 0,
-                width=info.width if info else 0,
-                duration=duration,
+                **frame_readers.size_and_length(info),
             ),
             functools.partial(
                 frame_readers.from_video,

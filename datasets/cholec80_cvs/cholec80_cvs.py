@@ -58,9 +58,7 @@ videos/videoNN.mp4           the videos of Cholec80
         return VideoJob(
             self.video(
                 name,
-                height=info.height if info else 0,
-                width=info.width if info else 0,
-                duration=seconds,
+                **frame_readers.size_and_length(info),
             ),
             functools.partial(
                 frame_readers.from_video, name, media, fps, functools.partial(_label, found)

@@ -142,9 +142,7 @@ Testing/VIDNN/VIDNN.mp4                                 used where there is no F
         return VideoJob(
             self.video(
                 name,
-                height=info.height if info else 0,
-                width=info.width if info else 0,
-                duration=info.duration if info else 0.0,
+                **frame_readers.size_and_length(info),
             ),
             functools.partial(
                 frame_readers.from_video,

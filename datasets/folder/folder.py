@@ -125,9 +125,7 @@ videos/, images/ ...  any media that it names
         label = functools.partial(_label, Intervals(annotations.segments), moments, slack)
         return VideoJob(
             video(
-                height=info.height if info else 0,
-                width=info.width if info else 0,
-                duration=seconds,
+                **frame_readers.size_and_length(info),
             ),
             functools.partial(frame_readers.from_video, name, file, fps, label),
             annotations,

@@ -97,9 +97,7 @@ Annotations/Skill/Hei-Chole1_calot...csv                       five ratings, a f
         return VideoJob(
             self.video(
                 name,
-                height=info.height if info else 0,
-                width=info.width if info else 0,
-                duration=duration,
+                **frame_readers.size_and_length(info),
             ),
             functools.partial(
                 frame_readers.from_video, name, media, fps, functools.partial(_label, rate, found)

@@ -82,9 +82,7 @@ labels/bern/labels_by70_splits/labels/{train,val,test}/*.pickle   optional
         video = self.video(
             name,
             splits={**splits.official(SOURCE, name), **folds},
-            height=info.height if info else 0,
-            width=info.width if info else 0,
-            duration=seconds,
+            **frame_readers.size_and_length(info),
         )
         label = functools.partial(_annotations, Intervals(segments))
         return VideoJob(

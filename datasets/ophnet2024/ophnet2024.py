@@ -137,9 +137,7 @@ OphNet2024_trimmed_phase/OphNet2024_loca_challenge_phase_trimmed.csv
         return self.video(
             name,
             splits={"official": split, "default": split},
-            height=info.height if info else 0,
-            width=info.width if info else 0,
-            duration=info.duration if info else 0.0,
+            **frame_readers.size_and_length(info),
         )
 
 

@@ -65,9 +65,7 @@ annotations_NN.csv     int_video,int_time,int_step,int_instrument1,int_instrumen
         return VideoJob(
             self.video(
                 name,
-                height=info.height if info else 0,
-                width=info.width if info else 0,
-                duration=duration,
+                **frame_readers.size_and_length(info),
             ),
             functools.partial(
                 frame_readers.from_video, name, media, fps, functools.partial(_label, seconds)

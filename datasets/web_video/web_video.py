@@ -131,9 +131,7 @@ NAME.mp4 ...       videos ({", ".join(MEDIA)}), in any folder
             canonical=f"{self.source}/{given.get('patient') or name}",
             splits={"default": check_split(split, where)} if split else {},
             url=given.get("url", ""),
-            height=info.height if info else 0,
-            width=info.width if info else 0,
-            duration=seconds,
+            **frame_readers.size_and_length(info),
             **defaults.fill({fact: given.get(fact, "") for fact in FACTS}, self._book, where),
         )
         label = functools.partial(_label, Intervals(segments))
