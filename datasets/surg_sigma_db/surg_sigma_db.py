@@ -19,10 +19,8 @@ import functools
 import io
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 import tqdm
 
+from surgzoo.datasets import workers as processes
 from surgzoo.datasets.surg_sigma_db import spool
 from surgzoo.datasets.surg_sigma_db.plan import Job, Plan
 from surgzoo.db import schema
@@ -193,7 +192,7 @@ def _build(plan: Plan, names: list[str], workers: int) -> dict[str, Path | None]
     """Builds these tasks and replaces what was there."""
     folder = _spools(plan) / plan.fingerprint
     folder.mkdir(parents=True, exist_ok=True)
-    with _pool(workers) as pool:
+    with processes.pool(workers) as pool:
         _encode(plan, names, folder, pool)
         summaries = [spool.summary(folder, number) for number in range(len(plan.jobs))]
         parts = {name: [summary.pop(name) for summary in summaries] for name in names}
@@ -305,32 +304,6 @@ def _finished(plan: Plan) -> dict[str, Path | None]:
             + "\nBuild them again with --overwrite, or choose another --data_dir."
         )
     return done
-
-
-@contextlib.contextmanager
-def _pool(workers: int) -> Iterator[concurrent.futures.Executor | None]:
-    """Spawned processes (fork is unsafe beside native threads); None for a single worker."""
-    if workers == 1:
-        yield None
-        return
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_end_with_parent
-    ) as pool:
-        try:
-            yield pool
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """A worker whose build was killed would wait for work for ever."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _each(

@@ -171,36 +171,3 @@ def test_two_videos_of_one_id_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Sample, "plan", (("a", 5, 0), ("a", 3, 0)))
     with pytest.raises(ValueError, match="a is the id of two videos"):
         prepare(Sample, tmp_path, workers=1)
-
-
-def test_workers_end_with_the_builder_that_was_killed(tmp_path):
-    for name in "abcd":
-        (tmp_path / name).write_text("1")
-    process = multiprocessing.get_context("spawn").Process(
-        target=build_stopped, args=(tmp_path, "a")
-    )
-    process.start()
-    deadline = time.time() + 60
-    while not (tmp_path / "log").exists() and time.time() < deadline:
-        time.sleep(0.05)
-    workers = [int(pid) for pid in _children(process.pid)]
-    assert workers
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    while any(map(_alive, workers)) and time.time() < deadline:
-        time.sleep(0.05)
-    assert not any(map(_alive, workers))
-
-
-def _children(pid):
-    out = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        out += task.read_text().split()
-    return out
-
-
-def _alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False

@@ -2,10 +2,8 @@
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
-import time
 
 import pytest
 from fixtures_cholec import vector, write_cholect50
@@ -135,27 +133,6 @@ def test_a_killed_build_goes_on_and_leaves_nothing_that_looks_finished(
     build(plan, workers=1)
     assert len(encoded) == len(read) == 3 and not set(encoded) & set(read)
     assert files(data_dir) == files(built)
-
-
-def test_workers_end_with_a_killed_build(data_dir):
-    """SIGKILL, so that nothing can be tidied up; an idle worker would wait for ever."""
-    program = (
-        "import os, signal, multiprocessing as mp\n"
-        "from surgzoo.datasets.surg_sigma_db import surg_sigma_db as db\n"
-        "if __name__ == '__main__':\n"
-        "    with db._pool(2) as pool:\n"
-        "        print(*{pool.submit(os.getpid).result() for _ in range(20)}, flush=True)\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    script = data_dir / "killed.py"
-    script.write_text(program)
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
-    workers = [int(pid) for pid in done.stdout.split()]
-    assert done.returncode == -9 and workers, done.stderr
-    deadline = time.monotonic() + 20
-    while any(os.path.exists(f"/proc/{pid}") for pid in workers):
-        assert time.monotonic() < deadline, "a worker outlived its build"
-        time.sleep(0.05)
 
 
 def test_another_build_is_not_taken_for_this_one(data_dir):
