@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -52,10 +53,10 @@ def _table(rows: list[dict]) -> str:
     columns = {
         "source": lambda row: row["name"],
         "specialty": lambda row: ", ".join(row.get("specialties", ())) or "any",
-        "tasks": lambda row: str(len(row["tasks"])) if "tasks" in row else "?",
         "size": lambda row: textwrap.shorten(row.get("size", ""), 44, placeholder="…"),
         "licence": lambda row: textwrap.shorten(row["licence"], 22, placeholder="…"),
         "layout": lambda row: row.get("layout", "?"),
+        "tasks": lambda row: _short(row.get("tasks", ())),
     }
     lines = [list(columns), *([read(row) for read in columns.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -66,6 +67,11 @@ def _table(rows: list[dict]) -> str:
     ]
     known = "\n".join(f"  layout {name}: {text}" for name, text in LAYOUTS.items())
     return "\n".join([*table, known])
+
+
+def _short(tasks: Sequence[str]) -> str:
+    """Names of tasks for a table: "phase" is recognized, the others say what they do."""
+    return ", ".join(name.removesuffix("_recognition").replace("_", " ") for name in tasks) or "any"
 
 
 def _rows(registry: Registry, pattern: str) -> list[dict]:
