@@ -359,6 +359,12 @@ def _check_ids(source: str, jobs: list[VideoJob]) -> None:
     )
     if twice:
         raise ValueError(f"{source}: {', '.join(twice[:5])} is the id of two videos")
+    for name in ids:
+        if not records.FOLDER_NAME.fullmatch(name):
+            raise ValueError(
+                f"{source}: the video id '{name}' cannot be the name of a folder; give it another "
+                "one where the files are read"
+            )
 
 
 # ---- the whole source ----------------------------------------------------------------------------

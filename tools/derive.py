@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from absl import flags
 
-from surgzoo.db.store import DEFAULT_CONFIG, Store
+from surgzoo.db.store import Store
 
 _WHAT = flags.DEFINE_enum("what", None, ["smoke", "depth"], "what to derive")
 _SOURCE = flags.DEFINE_string("source", None, "a prepared source")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "where prepared sources live")
-_CONFIG = flags.DEFINE_string("builder_config", DEFAULT_CONFIG, "builder config, e.g. fps1")
+_CONFIG = flags.DEFINE_string("builder_config", "", "builder config, e.g. fps1")
 _MAPS = flags.DEFINE_string("maps", None, "folder of depth maps")
 _MODEL = flags.DEFINE_string("model", None, "registered depth model")
 _SEED = flags.DEFINE_integer("seed", 0, "draws the smoke")

@@ -1,6 +1,7 @@
 """Write conversations or boxes of prepared sources for other trainers.
 
   surgzoo export --format=sharegpt --sources=synthsurg --tasks=phase_recognition --out=export
+  surgzoo export --format=swift --sources=surg_sigma_db --only=cholect50 --tasks=... --out=export
   surgzoo export --format=coco --sources=synthsurg --split=test --out=export
 
 llava, sharegpt (LLaMA-Factory) and swift (ms-swift) are chats, medvidbench its records, coco boxes
@@ -14,9 +15,10 @@ from absl import flags
 _FORMAT = flags.DEFINE_enum(
     "format", None, ["llava", "sharegpt", "swift", "medvidbench", "coco"], "what to write"
 )
-_SOURCES = flags.DEFINE_list("sources", None, "prepared sources, e.g. synthsurg or synthsurg.small")
+_SOURCES = flags.DEFINE_list("sources", None, "prepared sources, or surg_sigma_db")
+_ONLY = flags.DEFINE_list("only", None, "of surg_sigma_db: only the conversations of these sources")
 _TASKS = flags.DEFINE_list("tasks", None, "tasks; not for coco")
-_SPLIT = flags.DEFINE_string("split", "train", "train, val, test or all")
+_SPLIT = flags.DEFINE_enum("split", "train", ["train", "val", "test", "all"], "which videos")
 _SCHEME = flags.DEFINE_string("scheme", "default", "split scheme of the sources")
 _PROTOCOL = flags.DEFINE_enum(
     "protocol", "mixed", ["open", "choice", "dialogue", "mixed"], "how questions are put"
@@ -32,11 +34,10 @@ def main(argv: list[str]) -> None:
         raise ValueError(f"unexpected argument {argv[1]}; see surgzoo export --help")
     if not _FORMAT.value or not _SOURCES.value or not _OUT.value:
         raise ValueError("say what and where to: --format=, --sources= and --out=")
-    from surgzoo.data.conversations import conversations
+    _check_sources()
     from surgzoo.data.exchange import chat, coco, medvidbench
     from surgzoo.data.exchange.pictures import Pictures
-    from surgzoo.data.pipeline import Stores
-    from surgzoo.tasks.wording import Wording
+    from surgzoo.data.media import Stores
 
     stores = Stores(_DATA_DIR.value)
     pictures = Pictures(_OUT.value, stores)
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> None:
             path, count = coco.write(
                 stores(source),
                 pictures,
-                f"{source}_{_SPLIT.value}",
+                f"{source}_{_KIND.value}_{_SPLIT.value}",
                 kind=_KIND.value,
                 split=_SPLIT.value,
                 scheme=_SCHEME.value,
@@ -54,18 +55,52 @@ def main(argv: list[str]) -> None:
         return
     if not _TASKS.value:
         raise ValueError("say which with --tasks=phase_recognition,triplet_recognition")
-    wording = Wording(protocol=_PROTOCOL.value, thinking=_THINKING.value)
     for task in _TASKS.value:
-        items = (
-            item
-            for source in _SOURCES.value
-            for item in conversations(
-                stores(source), task, _SPLIT.value, scheme=_SCHEME.value, wording=wording
-            )
-        )
-        name = f"{task}_{_SPLIT.value}"
+        items = _conversations(task, stores)
+        name = f"{task}_{_SPLIT.value}_{_FORMAT.value}"
         if _FORMAT.value == "medvidbench":
             path, count = medvidbench.write(items, pictures, stores, name)
         else:
             path, count = chat.write(items, pictures, _FORMAT.value, name)
         print(f"{path}: {count} conversations")
+
+
+def _conversations(task, stores):
+    """The conversations of a task: of the database as they stand there, of sources made now."""
+    from surgzoo.data.conversations import conversations
+    from surgzoo.db.conversation_store import DATABASE, ConversationStore
+    from surgzoo.tasks.wording import Wording
+
+    if DATABASE in _SOURCES.value:
+        return ConversationStore.open(_DATA_DIR.value, task).select(
+            _SPLIT.value, source=_ONLY.value
+        )
+    wording = Wording(protocol=_PROTOCOL.value, thinking=_THINKING.value)
+    return (
+        item
+        for source in _SOURCES.value
+        for item in conversations(
+            stores(source), task, _SPLIT.value, scheme=_SCHEME.value, wording=wording
+        )
+    )
+
+
+def _check_sources() -> None:
+    """Raises ValueError for flags that do not go together."""
+    from surgzoo.db.conversation_store import DATABASE
+
+    if DATABASE not in _SOURCES.value:
+        if _ONLY.value:
+            raise ValueError(f"--only chooses among the sources of {DATABASE}; use --sources here")
+        return
+    if len(_SOURCES.value) > 1 or _FORMAT.value == "coco":
+        raise ValueError(
+            f"--sources={DATABASE} stands alone and has conversations; name prepared sources for "
+            "boxes (--format=coco) and beside others"
+        )
+    chosen = [name for name in ("scheme", "protocol", "thinking") if flags.FLAGS[name].present]
+    if chosen:
+        raise ValueError(
+            f"--{', --'.join(chosen)}: was chosen when {DATABASE} was built; leave it out, or "
+            "build with another one"
+        )

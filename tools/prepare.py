@@ -13,13 +13,13 @@ from absl import flags
 
 from surgzoo.db import records
 from surgzoo.db.sources import sources
-from surgzoo.db.store import DEFAULT_CONFIG, Store
+from surgzoo.db.store import Store
 
 _SOURCE = flags.DEFINE_string("source", None, "registered source (surgzoo list sources)")
 _NAME = flags.DEFINE_string("name", None, "name of your collection (sources folder, web_video)")
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "folder of the dataset as downloaded")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "where prepared sources live")
-_CONFIG = flags.DEFINE_string("builder_config", DEFAULT_CONFIG, "builder config, e.g. fps1")
+_CONFIG = flags.DEFINE_string("builder_config", None, "builder config; the source's first if unset")
 _WORKERS = flags.DEFINE_integer("workers", 0, "processes; 0 = one a core")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "prepare again what is already prepared")
 

@@ -107,6 +107,7 @@ def _case(part: list[Row], challenge: bool, trimmed: bool) -> Case:
             empty += 1
         else:
             spans.append((start, end, phase))
+    clips.sort(key=lambda clip: int(clip[0].rpartition("_")[2].removesuffix(".mp4")))
     return Case(split, _joined(spans), tuple(nameless), others, empty, tuple(clips))
 
 

@@ -15,7 +15,7 @@ import surgzoo
 from surgzoo.datasets.surg_sigma_db import gates
 from surgzoo.datasets.surg_sigma_db.gates import Limits
 from surgzoo.db import leak_free, schema, sources
-from surgzoo.db.store import DEFAULT_CONFIG, NotPreparedError, Store
+from surgzoo.db.store import NotPreparedError, Store
 from surgzoo.tasks import tasks as registry
 from surgzoo.tasks import wording as wording_lib
 from surgzoo.tasks.base import Task
@@ -163,7 +163,7 @@ def _stores(data_dir: str, names: Sequence[str]) -> list[Store]:
         if not (Path(data_dir) / source).is_dir():
             sources.sources.entry(source)
         try:
-            stores.append(Store.open(data_dir, source, config or DEFAULT_CONFIG))
+            stores.append(Store.open(data_dir, source, config))
         except NotPreparedError as error:
             missing.append(str(error))
     if missing:
@@ -175,12 +175,7 @@ def _split(store: Store, scheme: str, splits: Mapping[str, str] | None):
     """(stored video, split) of the videos that have one."""
     if splits is not None:
         return [(v, splits[v.video.canonical]) for v in store.videos if v.video.canonical in splits]
-    known = sorted({name for stored in store.videos for name in stored.video.splits})
-    if scheme not in known:
-        raise ValueError(
-            f"{store.source} has no split scheme '{scheme}'; it has {', '.join(known) or 'none'}. "
-            f"Choose with --scheme={store.source}=NAME"
-        )
+    store.check_scheme(scheme)
     return [(v, v.video.splits[scheme]) for v in store.videos if scheme in v.video.splits]
 
 

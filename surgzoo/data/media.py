@@ -12,7 +12,7 @@ import simplejpeg
 
 from surgzoo.db.records import PICTURES
 from surgzoo.db.schema import Media
-from surgzoo.db.store import DEFAULT_CONFIG, Store
+from surgzoo.db.store import Store
 
 
 class MediaError(ValueError):
@@ -26,7 +26,7 @@ class Stores:
     data_dir: str | Path
     _open: dict[tuple[str, str], Store] = dataclasses.field(default_factory=dict)
 
-    def __call__(self, source: str, config: str = DEFAULT_CONFIG) -> Store:
+    def __call__(self, source: str, config: str = "") -> Store:
         """The store of a source; "source.config" in one string will do too."""
         source, _, named = source.partition(".")
         config = named or config

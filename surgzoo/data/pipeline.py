@@ -37,7 +37,7 @@ class Part:
     source: str
     task: str
     weight: float = 1.0
-    config: str = DEFAULT_CONFIG
+    config: str = ""  # of the source; "" is the usual one, or the only one that is prepared
     split: str = "train"
     scheme: str = "default"
     sources: tuple[str, ...] = ()  # of "surg_sigma_db" alone
@@ -46,7 +46,8 @@ class Part:
     def name(self) -> str:
         """How messages call the part."""
         if self.source != DATABASE:
-            return f"{self.source}.{self.config}/{self.task}/{self.split}"
+            config = f".{self.config}" if self.config else ""
+            return f"{self.source}{config}/{self.task}/{self.split}"
         chosen = f"[{','.join(self.sources)}]" if self.sources else ""
         return f"{self.source}{chosen}/{self.task}/{self.split}"
 
@@ -154,7 +155,7 @@ def _items(
     Those of a prepared source are made now and held in memory; those of the database stay on disk.
     """
     if part.source == DATABASE:
-        if part.scheme != "default" or part.config != DEFAULT_CONFIG:
+        if part.scheme != "default" or part.config not in ("", DEFAULT_CONFIG):
             raise ValueError(
                 f"{DATABASE}/{part.task}: scheme and config were chosen when the database was "
                 "built; leave them out of the part"

@@ -178,6 +178,18 @@ class ConversationStore:
         return {name: int(self.count[self.splits == name].sum()) for name in names}
 
 
+def every(data_dir: str | Path, tasks: Sequence[str] | None = None) -> list[ConversationStore]:
+    """The built tasks, or those of the names. Raises NotPreparedError when one is not built."""
+    root = Path(data_dir).expanduser() / DATABASE
+    names = tasks or sorted(path.name for path in root.glob("*") if newest(path))
+    if not names:
+        raise NotPreparedError(
+            f"there is no database in {data_dir}. Run `surgzoo build_db --sources=NAME "
+            f"--data_dir={data_dir}`."
+        )
+    return [ConversationStore.open(data_dir, name) for name in names]
+
+
 class Selection(Sequence[Conversation]):
     """The rows of some videos of a store, as one sequence."""
 

@@ -9,6 +9,7 @@ first + i.
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from surgzoo.db import schema
 #   clean            JPEG: the same frame without smoke
 DENSE = ("instrument_mask", "tissue_mask", "depth", "clean")
 
+# Ids of videos become names of folders, in exports and beside a source: not hidden, not .. or a/b.
+FOLDER_NAME = re.compile(r"(?!\.)[^/\\\0]+")
 PICTURES = ("image", "clip")  # kinds of `schema.Media` that are the frames; any other is a map
 
 SPLIT = "frames"

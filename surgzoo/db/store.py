@@ -64,16 +64,21 @@ class Store:
         self._by_id = {stored.video.id: stored for stored in self.videos}
 
     @classmethod
-    def open(cls, data_dir: str | Path, source: str, config: str = DEFAULT_CONFIG) -> Store:
-        """The newest version of a prepared source. NotPreparedError says what to run."""
-        folder = Path(data_dir).expanduser() / source / config
-        path = newest(folder)
+    def open(cls, data_dir: str | Path, source: str, config: str = "") -> Store:
+        """The newest version of a prepared source. NotPreparedError says what to run.
+
+        Without `config` it is the usual one, `DEFAULT_CONFIG`, or the only one that is prepared.
+        """
+        parent = Path(data_dir).expanduser() / source
+        path = newest(parent / (config or DEFAULT_CONFIG))
         if path is None:
-            present = sorted(p.name for p in folder.parent.glob("*") if newest(p))
+            present = sorted(p.name for p in parent.glob("*") if newest(p))
+            if not config and len(present) == 1:
+                return cls(newest(parent / present[0]))
             extra = f" (prepared configs: {', '.join(present)})" if present else ""
             raise NotPreparedError(
-                f"'{source}' (config {config}) is not prepared in {data_dir}{extra}. Run "
-                f"`surgzoo prepare --source={source} --data_dir={data_dir}`."
+                f"'{source}' (config {config or DEFAULT_CONFIG}) is not prepared in "
+                f"{data_dir}{extra}. Run `surgzoo prepare --source={source} --data_dir={data_dir}`."
             )
         return cls(path)
 
@@ -135,13 +140,23 @@ class Store:
             )
         return self[stored.first + index]
 
+    def schemes(self) -> list[str]:
+        """Split schemes that name a video of the source, sorted."""
+        return sorted({name for stored in self.videos for name in stored.video.splits})
+
+    def check_scheme(self, scheme: str) -> None:
+        """Raises ValueError for a split scheme that names no video."""
+        if scheme not in self.schemes():
+            raise ValueError(
+                f"{self.source} has no split scheme '{scheme}'; it has "
+                f"{', '.join(self.schemes()) or 'none'}. Choose with --scheme"
+            )
+
     def select(self, split: str, scheme: str = "default") -> list[records.StoredVideo]:
         """Videos of a split under a split scheme; `all` selects every video."""
         if split == "all":
             return list(self.videos)
-        known = sorted({name for stored in self.videos for name in stored.video.splits})
-        if scheme not in known:
-            raise ValueError(f"{self.source} has no split scheme '{scheme}'; it has {known}")
+        self.check_scheme(scheme)
         return [stored for stored in self.videos if stored.video.splits.get(scheme) == split]
 
     def records(self, stored: records.StoredVideo) -> Iterator[records.FrameRecord]:

@@ -1,6 +1,7 @@
 """The database card against a count by hand of the same sources."""
 
 import collections
+import dataclasses
 import html.parser
 import json
 
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 
 from surgzoo.data import card
-from surgzoo.data.card.collect import GRID, LENGTHS, SIZES, Boxes, labels
+from surgzoo.data.card.collect import GRID, LENGTHS, SIZES, Boxes, boxes_of, labels
 from surgzoo.data.conversations import conversations
 from surgzoo.data.pipeline import Stores
+from surgzoo.datasets.surg_sigma_db import plan
+from surgzoo.datasets.surg_sigma_db.surg_sigma_db import build
 from surgzoo.tasks import tasks
 from surgzoo.tasks.wording import Wording
 
@@ -91,6 +94,59 @@ def test_samples_are_the_same_every_time_and_of_all_splits(found, stores):
     assert again.samples == found.samples
     assert all(len(items) == 6 for items in found.samples.values())
     assert len({item.split for items in found.samples.values() for item in items}) == 3
+
+
+def test_mistakes_are_told(stores):
+    """Every video of an unknown scheme would count as one without a split."""
+    store = stores("synthsurg.small")
+    with pytest.raises(ValueError, match="no split scheme 'rvd'; it has default, official"):
+        card.collect([store], NAMES[:1], scheme="rvd")
+    with pytest.raises(ValueError, match=r"synthsurg\.small is given twice"):
+        card.collect([store, store], NAMES[:1])
+
+
+def test_the_card_of_a_database_counts_its_rows(small_data, tmp_path):
+    """With another wording and other splits than the sources have, and some that a gate held."""
+    (tmp_path / "synthsurg").symlink_to(small_data / "synthsurg")
+    stores = Stores(tmp_path)
+    videos = [v.video.canonical for v in stores("synthsurg.small").videos]
+    splits = dict(zip(videos[:3], ("train", "test", "test"), strict=True))
+    said = [
+        max(len(turn.text) for turn in item.turns)
+        for name in NAMES
+        for split in ("train", "val")
+        for item in conversations(stores("synthsurg.small"), name, split, wording=plan.WORDING)
+    ]
+    longest = sorted(said)[-len(said) // 20]  # all but the longest five in a hundred
+    limits = dataclasses.replace(plan.LIMITS, turn=longest, quarantined=0.5)
+    made = plan.make(tmp_path, ["synthsurg.small"], NAMES, splits=splits, limits=limits)
+    built = build(made, workers=1)
+    found = card.collect_built(list(built.values()), stores)
+    for name, table in built.items():
+        rows = list(table)
+        assert found.total(task=name) == len(rows) > 0
+        for split, count in table.counts().items():
+            assert found.total(task=name, split=split) == count
+        counted = collections.Counter(
+            label for item in rows for label in labels(tasks.get(name)(), item.answer)
+        )
+        assert found.labels[name] == counted
+        assert found.held[name] == table.meta["quarantined"]
+    some = next(name for name in NAMES if found.held[name])
+    (facts,) = found.sources
+    assert facts.videos == found.operations == 3 and facts.splits == {"train": 1, "test": 2}
+    assert found.scheme == "synthsurg=given"
+    path = card.write(found, stores, tmp_path / "card")
+    numbers = json.loads((path.parent / "card.json").read_text(encoding="utf-8"))
+    assert numbers["held"][some] == dict(found.held[some])
+    assert "Held back by the quality gates" in path.read_text(encoding="utf-8")
+
+
+def test_boxes_of_free_answers_count_too():
+    task = tasks.get("visual_question_answering")()
+    box = [0.1, 0.2, 0.3, 0.4]
+    assert boxes_of(task, {"text": "there", "box": box}) == [("", box)]
+    assert boxes_of(task, {"text": "nowhere", "box": None}) == []
 
 
 class _Page(html.parser.HTMLParser):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import numpy as np
+import pyarrow.json  # comes with TFDS
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,9 @@ from surgzoo.data.exchange import chat, coco, medvidbench
 from surgzoo.data.exchange.pictures import Pictures, address
 from surgzoo.data.media import decode_jpeg
 from surgzoo.data.pipeline import Stores
+from surgzoo.db.derive import maps
 from surgzoo.db.schema import Media
+from surgzoo.db.store import Store
 from surgzoo.tasks.wording import Wording
 
 FORMATS = ("llava", "sharegpt", "swift")
@@ -108,6 +111,70 @@ def test_llama_factory_finds_the_file(items, clips, stores, tmp_path):
         assert entry["columns"] == {"messages": "messages", key: key}
 
 
+def test_a_task_whose_first_question_is_in_words_alone(items, clips, stores, tmp_path):
+    """The columns are those of all records: LLaMA-Factory looks for pictures in no other."""
+    mixed = [dataclasses.replace(items[0], media=()), *clips[:3]]
+    path, _ = chat.write(mixed, Pictures(tmp_path, stores), "sharegpt", "mixed")
+    info = json.loads((tmp_path / "dataset_info.json").read_text())
+    assert info["mixed"]["columns"] == {"messages": "messages", "videos": "videos"}
+    assert list(chat.read(path)) == mixed
+
+
+@pytest.mark.parametrize("task", ["instrument_localization", "safety_assessment"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_field_has_one_type(task, form, stores, tmp_path):
+    """The trainers read a file as a table; [["hook", [0.1, ..]]] and ["c1", true] fit no column."""
+    wanted = list(conversations(stores("synthsurg.small"), task, "test"))
+    assert any(isinstance(part, list) for item in wanted for part in item.answer)
+    path, _ = chat.write(wanted, Pictures(tmp_path, stores), form, task)
+    assert list(chat.read(path)) == wanted
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines() if form == "swift" else [json.dumps(r) for r in json.loads(text)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    table = pyarrow.json.read_json(tmp_path / "rows.jsonl")
+    assert table.num_rows == len(wanted)
+
+
+def test_a_mark_in_the_text_is_an_error(items, stores, tmp_path):
+    """Readers count them against the pictures."""
+    said = dataclasses.replace(items[0].turns[0], text="<image> What is this?")
+    bad = dataclasses.replace(items[0], turns=(said, *items[0].turns[1:]))
+    with pytest.raises(ValueError, match=f"{items[0].id}: turn 0 says <image>"):
+        chat.record(bad, Pictures(tmp_path, stores), "llava")
+
+
+def test_several_pictures_have_a_mark_each(items, stores, tmp_path):
+    medium = items[0].media[0]
+    pair = dataclasses.replace(items[0], media=(medium, dataclasses.replace(medium, first=3)))
+    for form in FORMATS:
+        path, _ = chat.write([pair], Pictures(tmp_path, stores), form, form)
+        assert path.read_text(encoding="utf-8").count("<image><image>\\n") == 1
+        assert list(chat.read(path)) == [pair]
+
+
+@pytest.mark.parametrize("video", ["../../outside", "..", "a/b", ".hidden", ""])
+def test_nothing_is_written_outside_the_folder(items, tmp_path, video):
+    """A release that somebody else made names the videos."""
+    media = dataclasses.replace(items[0].media[0], video=video)
+    pictures = Pictures(tmp_path / "out", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(ValueError, match="cannot be the name of a folder"):
+        pictures(media)
+    assert not list(tmp_path.iterdir())
+
+
+def test_derived_maps_are_written(items, small_data, tmp_path):
+    (tmp_path / "synthsurg").symlink_to(small_data / "synthsurg")
+    store = Store.open(tmp_path, "synthsurg", "small")
+    media = dataclasses.replace(items[0].media[0], kind="smoke")
+    folder = maps.place(store.path, "smoke")
+    path = maps.file_of(folder, "smoke", media.video, media.first)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(store.frame(media.video, media.first).image)
+    maps.finish(folder, maps.Manifest("smoke", store.path.name, "for a test"))
+    (name,) = Pictures(tmp_path / "out", Stores(tmp_path))(media)
+    assert name.endswith(".jpg") and (tmp_path / "out" / name).read_bytes() == path.read_bytes()
+
+
 def test_reasoning_goes_before_the_answer(items, stores, tmp_path):
     record = chat.record(items[-1], Pictures(tmp_path, stores), "swift")
     said = record["messages"][-1]["content"]
@@ -148,6 +215,13 @@ def test_medvidbench(clips, stores, tmp_path):
     }
     assert len(first["video"]) == 3 and all((tmp_path / name).exists() for name in first["video"])
     assert first["conversations"][0]["value"].startswith("<video>\n")
+    assert list(chat.read(path)) == clips
+    assert all("<think>" not in turn["value"] for r in records for turn in r["conversations"])
+
+
+def test_medvidbench_of_frames_is_read_back(items, stores, tmp_path):
+    path, _ = medvidbench.write(items, Pictures(tmp_path, stores), stores, TASK)
+    assert list(chat.read(path)) == items
 
 
 @pytest.mark.parametrize("kind", ["instrument", "tissue"])
@@ -183,6 +257,35 @@ def test_coco_is_read_by_its_own_tools(kind, stores, tmp_path):
     assert [box for _, box in boxes[some["file_name"]]] == [
         item.box for item in getattr(record.annotations, f"{kind}s")
     ]
+
+
+class Boxless:
+    """Two frames of a store: in the second one an instrument is named and not located."""
+
+    def __init__(self, store, count):
+        self.source, self.config = store.source, store.config
+        self._records = [store.frame(store.videos[0].video.id, k) for k in range(40)]
+        self._records = [r for r in self._records if r.annotations.instruments][:count]
+
+    def select(self, split, scheme):
+        return [None]
+
+    def records(self, stored):
+        first, *rest = self._records[-1].annotations.instruments
+        bare = dataclasses.replace(first, box=None, mask=0)
+        annotations = dataclasses.replace(self._records[-1].annotations, instruments=(bare, *rest))
+        yield from self._records[:-1]
+        yield dataclasses.replace(self._records[-1], annotations=annotations)
+
+
+def test_a_frame_with_an_unboxed_instrument_is_no_frame_without_it(stores, tmp_path):
+    """Cholec80 names the tools of a frame; as images without objects they would teach a lie."""
+    store = stores("synthsurg.small")
+    path, _ = coco.write(Boxless(store, 2), Pictures(tmp_path, stores), "boxes")
+    whole = json.loads(path.read_text())
+    assert len(whole["images"]) == 1 and whole["annotations"]
+    with pytest.raises(ValueError, match="no frame has all its instruments boxed"):
+        coco.write(Boxless(store, 1), Pictures(tmp_path, stores), "boxes")
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=1, max_size=7))

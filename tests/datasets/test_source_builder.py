@@ -171,3 +171,18 @@ def test_two_videos_of_one_id_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Sample, "plan", (("a", 5, 0), ("a", 3, 0)))
     with pytest.raises(ValueError, match="a is the id of two videos"):
         prepare(Sample, tmp_path, workers=1)
+
+
+@pytest.mark.parametrize("name", ["../a", "..", "a/b", ".a", ""])
+def test_a_video_that_cannot_be_a_folder_is_refused(tmp_path, monkeypatch, name):
+    """Exports and derived maps have a folder a video, whoever named it."""
+    monkeypatch.setattr(Sample, "plan", (("a", 5, 0), (name, 3, 0)))
+    with pytest.raises(ValueError, match="cannot be the name of a folder"):
+        prepare(Sample, tmp_path, workers=1)
+
+
+def test_the_content_is_that_of_the_records(tmp_path, monkeypatch):
+    one, two = (Store(prepare(Sample, tmp_path / str(n), workers=n)).content() for n in (1, 2))
+    monkeypatch.setattr(Sample, "plan", (("a", 5, 0), ("b", 3, 0), ("c", 5, 0)))
+    other = Store(prepare(Sample, tmp_path / "other", workers=1)).content()
+    assert one == two != other

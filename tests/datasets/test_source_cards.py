@@ -5,7 +5,6 @@ import pytest
 from surgzoo.db import ontology
 from surgzoo.db.source_cards import CARD_FILE, LAYOUTS, read_card
 from surgzoo.db.sources import sources
-from surgzoo.db.store import DEFAULT_CONFIG
 from surgzoo.tasks import tasks
 
 OURS = [name for name in sources.names() if sources.entry(name).origin == "surgzoo"]
@@ -28,8 +27,6 @@ def test_card_and_builder_agree(name):
     assert card.details["layout"] in LAYOUTS
     assert card.licence and card.summary and card.details["evidence"]
     assert bool(card.details["specialties"]) == (name not in GENERIC)
-    # `surgzoo prepare` takes this config when none is named.
-    assert DEFAULT_CONFIG in [config.name for config in builder.BUILDER_CONFIGS]
     assert bool(builder.EXPECTED) == (name != "synthsurg")
     assert builder.generic == (name in GENERIC)
     if name not in GENERIC:

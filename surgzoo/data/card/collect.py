@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from surgzoo.db import ontology, records
+from surgzoo.db.conversation_store import ConversationStore
 from surgzoo.db.schema import Conversation
 from surgzoo.db.store import Store
 from surgzoo.tasks import tasks as registry
@@ -88,6 +89,7 @@ class Collection:
       put: task -> "listed choices", "first exchange", "reasoning" -> conversations.
       words: (task, "question" | "answer") -> counts over the bins of LENGTHS.
       samples: task -> a few conversations, the same ones every time.
+      held: task -> quality gate -> conversations that it held back; of a built database alone.
     """
 
     scheme: str
@@ -100,6 +102,26 @@ class Collection:
     put: dict[str, collections.Counter]
     words: dict[tuple[str, str], np.ndarray]
     samples: dict[str, list[Conversation]]
+    held: dict[str, collections.Counter]
+
+    @classmethod
+    def empty(cls, scheme: str) -> Collection:
+        def counters() -> dict[str, collections.Counter]:
+            return collections.defaultdict(collections.Counter)
+
+        return cls(
+            scheme=scheme,
+            cells=collections.Counter(),
+            sources=[],
+            operations=0,
+            labels=counters(),
+            boxes=collections.defaultdict(Boxes),
+            derived=counters(),
+            put=counters(),
+            words=collections.defaultdict(lambda: np.zeros(len(LENGTHS) + 1, np.int64)),
+            samples={},
+            held=counters(),
+        )
 
     @property
     def tasks(self) -> list[str]:
@@ -132,27 +154,22 @@ def collect(
 ) -> Collection:
     """Counts all conversations of the tasks (default: all registered ones) on all splits.
 
-    `progress` is called with the name of every video. Raises UnknownNameError for a task.
+    `progress` is called with the name of every video. Raises UnknownNameError for a task, and
+    ValueError for a split scheme that a source does not have and for a source given twice.
     """
     encoders = {name: registry.get(name)() for name in (names or registry.names())}
-    found = Collection(
-        scheme, collections.Counter(), [], 0,
-        collections.defaultdict(collections.Counter),
-        collections.defaultdict(Boxes),
-        collections.defaultdict(collections.Counter),
-        collections.defaultdict(collections.Counter),
-        collections.defaultdict(lambda: np.zeros(len(LENGTHS) + 1, np.int64)),
-        {},
-    )  # fmt: skip
+    found = Collection.empty(scheme)
     kept = {name: _Kept(samples) for name in encoders}
     operations: set[str] = set()
     for store in stores:
-        facts = SourceFacts(f"{store.source}.{store.config}", store.path.name)
-        _quarantine(store, facts)
+        store.check_scheme(scheme)
+        facts = _facts(store)
+        if any(facts.name == other.name for other in found.sources):
+            raise ValueError(f"the source {facts.name} is given twice")
         for stored in store.videos:
             if progress:
                 progress(stored.video.id)
-            _video(facts, stored, scheme)
+            _video(facts, stored, stored.video.splits.get(scheme, ""))
             operations.add(stored.video.canonical)
             for conversation in _conversations(store, stored, encoders, scheme, wording):
                 _count(found, encoders[conversation.task], conversation, stored)
@@ -160,6 +177,48 @@ def collect(
         found.sources.append(facts)
     found.operations = len(operations)
     found.samples = {name: k.items() for name, k in kept.items() if k.items()}
+    return found
+
+
+def collect_built(
+    built: Sequence[ConversationStore],
+    stores: Callable[[str, str], Store],
+    *,
+    samples: int = 6,
+    progress: Callable[[str], None] | None = None,
+) -> Collection:
+    """Counts what a built database holds: its tasks with the splits and wording of its building.
+
+    `progress` is called with the name of every video of every task. Raises NotPreparedError where a
+    source of the database is gone.
+    """
+    schemes = {f"{s['source']}={s['scheme']}": None for b in built for s in b.meta["sources"]}
+    found = Collection.empty(", ".join(schemes))
+    facts: dict[str, SourceFacts] = {}
+    seen: dict[tuple[str, str], str] = {}  # (source, video) -> operation
+    for table in built:
+        encoder, kept = registry.get(table.task)(), _Kept(samples)
+        found.held[table.task].update(table.meta["quarantined"])
+        for number, video in enumerate(table.videos.tolist()):
+            if progress:
+                progress(video)
+            name = table.sources[table.source_of[number]]
+            store = stores(*name.split(".", 1))
+            stored = store.video(video)
+            if name not in facts:
+                facts[name] = _facts(store)
+            if (name, video) not in seen:
+                _video(facts[name], stored, str(table.splits[number]))
+                seen[name, video] = str(table.canonical[number])
+            first = int(table.first[number])
+            for row in range(first, first + int(table.count[number])):
+                conversation = table[row]
+                _count(found, encoder, conversation, stored)
+                kept.offer(conversation)
+        if kept.items():
+            found.samples[table.task] = kept.items()
+    found.sources = [facts[name] for name in sorted(facts)]
+    found.operations = len(set(seen.values()))
     return found
 
 
@@ -177,7 +236,7 @@ def _conversations(
         yield from encoder.encode_video(footage, context)
 
 
-def _video(facts: SourceFacts, stored: records.StoredVideo, scheme: str) -> None:
+def _video(facts: SourceFacts, stored: records.StoredVideo, split: str) -> None:
     video = stored.video
     facts.videos += 1
     facts.frames += stored.count
@@ -185,17 +244,19 @@ def _video(facts: SourceFacts, stored: records.StoredVideo, scheme: str) -> None
     facts.licences[video.licence] += 1
     facts.procedures[video.procedure] += 1
     facts.specialties[video.specialty] += 1
-    facts.splits[video.splits.get(scheme, "")] += 1
+    facts.splits[split] += 1
 
 
-def _quarantine(store: Store, facts: SourceFacts) -> None:
+def _facts(store: Store) -> SourceFacts:
+    """Names, and what was held back when the source was prepared; videos are counted in later."""
+    facts = SourceFacts(f"{store.source}.{store.config}", store.path.name)
     path = store.path / records.QUARANTINE_FILE
-    if not path.exists():
-        return
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            facts.quarantined += 1
-            facts.reasons[json.loads(line)["reason"]] += 1
+    if path.exists():
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                facts.quarantined += 1
+                facts.reasons[json.loads(line)["reason"]] += 1
+    return facts
 
 
 def _count(
@@ -205,9 +266,8 @@ def _count(
     found.cells[Cell(name, video.source, video.specialty, conversation.split)] += 1
     for label in labels(task, conversation.answer):
         found.labels[name][label] += 1
-    if task.answer_form == "boxes":
-        for _, box in conversation.answer:
-            found.boxes[name].add(box)
+    for _, box in boxes_of(task, conversation.answer):
+        found.boxes[name].add(box)
     if conversation.derived:
         found.derived[name][conversation.derived] += 1
     found.put[name]["listed choices"] += bool(conversation.choices)
@@ -230,6 +290,15 @@ def labels(task: Task, answer: Any) -> list[str]:
             return [" ".join(filter(None, parts)) for parts in answer] or ["none"]
         case "criteria":
             return [f"{name}: {'yes' if met else 'no'}" for name, met in answer]
+    return []
+
+
+def boxes_of(task: Task, answer: Any) -> list[tuple[str, Sequence[float]]]:
+    """(label, box) of an answer; the box of a free answer has the label ""."""
+    if task.answer_form == "boxes":
+        return [(name, box) for name, box in answer]
+    if task.answer_form == "vqa" and answer["box"] is not None:
+        return [("", answer["box"])]
     return []
 
 

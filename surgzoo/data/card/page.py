@@ -13,7 +13,7 @@ import cv2
 import jinja2
 import numpy as np
 
-from surgzoo.data.card.collect import LENGTHS, Boxes, Collection, SourceFacts, shown
+from surgzoo.data.card.collect import LENGTHS, Boxes, Collection, SourceFacts, boxes_of, shown
 from surgzoo.data.media import decode_jpeg
 from surgzoo.db.schema import Conversation
 from surgzoo.db.store import Store
@@ -90,6 +90,7 @@ def as_json(collection: Collection) -> dict[str, Any]:
             f"{name}/{what}": counts.tolist()
             for (name, what), counts in sorted(collection.words.items())
         },
+        "held": {name: dict(c) for name, c in sorted(collection.held.items()) if c},
         "samples": {
             name: [item.id for item in items] for name, items in sorted(collection.samples.items())
         },
@@ -126,7 +127,7 @@ def _bins() -> list[str]:
 
 
 def _sample(conversation: Conversation, stores: Callable[[str, str], Store]) -> dict[str, Any]:
-    picture, height = None, 0
+    picture, height, task = None, 0, registry.get(conversation.task)()
     if conversation.media:
         media = conversation.media[0]
         frame = stores(media.source, media.config).frame(media.video, media.first)
@@ -135,7 +136,6 @@ def _sample(conversation: Conversation, stores: Callable[[str, str], Store]) -> 
         small = cv2.resize(image[..., ::-1], (WIDTH, height), interpolation=cv2.INTER_AREA)
         data = cv2.imencode(".jpg", small, (cv2.IMWRITE_JPEG_QUALITY, 80))[1].tobytes()
         picture = _uri(data, "jpeg")
-    form = registry.get(conversation.task)().answer_form
     return {
         "conversation": conversation,
         "picture": picture,
@@ -143,7 +143,7 @@ def _sample(conversation: Conversation, stores: Callable[[str, str], Store]) -> 
         "frames": sum(media.count for media in conversation.media),
         "boxes": [
             (name, x1 * WIDTH, y1 * height, (x2 - x1) * WIDTH, (y2 - y1) * height)
-            for name, (x1, y1, x2, y2) in (conversation.answer if form == "boxes" else [])
+            for name, (x1, y1, x2, y2) in boxes_of(task, conversation.answer)
         ],
     }
 

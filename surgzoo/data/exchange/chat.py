@@ -6,11 +6,12 @@
             dataset_info.json beside it; github.com/hiyouga/LLaMA-Factory, data/README
   swift     JSON lines of {"messages", "images" or "videos"}; ms-swift, Customization/Custom-dataset
 
-A picture stands in the text as `<image>`, a clip as `<video>`; a clip is a list of frames where the
-format has lists, which these trainers read as a video. The reasoning trace goes before the answer
-in <think> and <answer>. Each record keeps, under "surgzoo", what the format has no field for (task,
-answer, options, split), and `read` makes the conversation again. It is text that holds JSON: the
-trainers read files with the `datasets` library, where a column has one type, and an answer like
+A picture stands in the text as `<image>`, a clip as `<video>`; a clip is a list of its frames in
+the list of clips, which LLaMA-Factory and ms-swift read as a video (LLaVA itself wants a file). The
+reasoning trace goes before the answer in <think> and <answer>. Each record keeps, under "surgzoo",
+what the format has no field for (task, answer, options, split), and `read` makes the conversation
+again. It is text that holds JSON: the trainers read files with the `datasets` library, which up to
+4.0 (the last one for LLaMA-Factory 0.9.5) wants one type a column, and an answer like
 [["hook", [0.1, 0.2, 0.3, 0.4]]] has none.
 """
 
@@ -50,7 +51,9 @@ def record(conversation: Conversation, pictures: Pictures, form: Format) -> dict
         if files and not clips and len(files) == 1:
             out["image"] = files[0][0]
         elif files:
-            out["video" if clips else "images"] = [name for part in files for name in part]
+            out["video" if clips else "images"] = (
+                files if clips else [name for part in files for name in part]
+            )
     else:
         out["messages"] = [{"role": role, "content": text} for role, text in said]
         if files:

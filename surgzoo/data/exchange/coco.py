@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
+import simplejpeg
 
 from surgzoo.data.exchange.pictures import Pictures
+from surgzoo.data.media import decode_map
 from surgzoo.db import boxes, ontology, schema
 from surgzoo.db.records import FrameRecord
 from surgzoo.db.store import Store
@@ -36,8 +37,10 @@ def write(
     """Writes `<name>.json` into the pictures' folder; returns it and the number of boxes.
 
     Frames whose instruments (tissues) are not annotated are left out; annotated ones without any
-    are in, as COCO's images without objects. A label without a box makes no annotation, but for one
-    with a mask, whose extent it is.
+    are in, as COCO's images without objects. A label with a mask and no box gets the mask's extent.
+    A frame with a label that has neither is left out: a detector would learn that there is nothing.
+
+    Raises ValueError when no frame is left.
     """
     names = ontology.names(store.source, kind)
     categories = [
@@ -53,8 +56,13 @@ def write(
             if found is None:
                 continue
             frame = record.frame
+            size = _size(record)
+            mask = _mask(store, record, f"{kind}_mask") if masks else None
+            entries = [_annotation(item, mask, size) for item in found]
+            if None in entries:
+                continue
             media = schema.Media(store.source, store.config, frame.video, frame.index)
-            height, width = _size(record)
+            height, width = size
             images.append(
                 {
                     "id": len(images) + 1,
@@ -65,14 +73,15 @@ def write(
                     "frame": frame.index,
                 }
             )
-            mask = _mask(record, f"{kind}_mask") if masks else None
-            for item in found:
-                entry = _annotation(item, mask, (height, width))
-                if entry is not None:
-                    entry["id"] = len(annotations) + 1
-                    entry["image_id"] = images[-1]["id"]
-                    entry["category_id"] = ids[ontology.name(kind, item.label.concept)]
-                    annotations.append(entry)
+            for item, entry in zip(found, entries, strict=True):
+                entry["id"] = len(annotations) + 1
+                entry["image_id"] = images[-1]["id"]
+                entry["category_id"] = ids[ontology.name(kind, item.label.concept)]
+                annotations.append(entry)
+    if not images:
+        raise ValueError(
+            f"{store.source}.{store.config}, {split} ({scheme}): no frame has all its {kind}s boxed"
+        )
     path = pictures.folder / f"{name}.json"
     whole = {
         "info": {"description": f"{store.source}.{store.config}, {split} ({scheme})"},
@@ -137,19 +146,19 @@ def run_lengths(mask: np.ndarray) -> list[int]:
     return [int(n) for n in lengths[: len(lengths) - (lengths[-1] == 0)]]
 
 
-def _mask(record: FrameRecord, name: str) -> np.ndarray | None:
+def _mask(store: Store, record: FrameRecord, name: str) -> np.ndarray | None:
+    """The frame's own map of instances; none is derived."""
     data = record.dense.get(name)
     if not data:
         return None
-    mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if mask is None:
-        raise ValueError(f"{record.frame.video}, frame {record.frame.index}: {name} is no image")
-    return mask
+    where = f"{store.source}.{store.config}/{record.frame.video}/{record.frame.index}"
+    return decode_map(data, where)
 
 
 def _size(record: FrameRecord) -> tuple[int, int]:
-    """(height, width) in pixels, from the encoded picture."""
-    image = cv2.imdecode(np.frombuffer(record.image, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise ValueError(f"{record.frame.video}, frame {record.frame.index}: is no image")
-    return image.shape[:2]
+    """(height, width) in pixels, from the picture's header."""
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(record.image)
+    except ValueError as error:
+        raise ValueError(f"{record.frame.video}, frame {record.frame.index}: {error}") from None
+    return height, width

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from surgzoo.db.derive import maps
-from surgzoo.db.records import PICTURES
+from surgzoo.db.records import FOLDER_NAME, PICTURES
 from surgzoo.db.schema import Conversation, Media
 from surgzoo.db.store import Store
-
-_NAME = re.compile(r"(?!\.)[^/\\\0]+")  # a folder's; neither hidden nor . or ..
 
 
 class Pictures:
@@ -36,7 +33,7 @@ class Pictures:
         whole = media.kind in PICTURES
         parts = ("images" if whole else media.kind, f"{media.source}.{media.config}", media.video)
         for part in parts:
-            if not _NAME.fullmatch(part):  # a released file may say ../../home
+            if not FOLDER_NAME.fullmatch(part):  # a released file may say ../../home
                 raise ValueError(
                     f"'{part}' in a pointer to {'/'.join(parts)}, frame {index}, cannot be the "
                     "name of a folder; prepare the source with another id for this video"
