@@ -167,7 +167,7 @@ def test_derived_maps_are_written(items, small_data, tmp_path):
     store = Store.open(tmp_path, "synthsurg", "small")
     media = dataclasses.replace(items[0].media[0], kind="smoke")
     folder = maps.place(store.path, "smoke")
-    path = maps.file_of(folder, "smoke", media.video, media.first)
+    path = maps.file_of(maps.begin(folder), "smoke", media.video, media.first)
     path.parent.mkdir(parents=True)
     path.write_bytes(store.frame(media.video, media.first).image)
     maps.finish(folder, maps.Manifest("smoke", store.path.name, "for a test"))
