@@ -169,10 +169,11 @@ def test_derived_maps_are_written(items, small_data, tmp_path):
     folder = maps.place(store.path, "smoke")
     path = maps.file_of(maps.begin(folder), "smoke", media.video, media.first)
     path.parent.mkdir(parents=True)
-    path.write_bytes(store.frame(media.video, media.first).image)
+    image = store.frame(media.video, media.first).image
+    path.write_bytes(image)
     maps.finish(folder, maps.Manifest("smoke", store.path.name, "for a test"))
     (name,) = Pictures(tmp_path / "out", Stores(tmp_path))(media)
-    assert name.endswith(".jpg") and (tmp_path / "out" / name).read_bytes() == path.read_bytes()
+    assert name.endswith(".jpg") and (tmp_path / "out" / name).read_bytes() == image
 
 
 def test_reasoning_goes_before_the_answer(items, stores, tmp_path):
