@@ -138,15 +138,13 @@ or a folder video_NN as video_NN.zip
 def _videos(tree: Tree) -> dict[str, Files]:
     """Video -> its files, wherever its folder lies. What is unpacked goes before archives."""
     found: dict[str, Files] = {}
-    archives = tree.match(rf"(?:.*/)?{_NAME}\.(?:zip|tar)")
-    # The owner packs the content without its folder, so in `tree` all archives lie on each other.
-    packed = {archive.disk for archive, _ in archives}
     for file, match in tree.match(rf"(?:.*/)?{_NAME}/(.+)"):
-        if file.disk not in packed and _WANTED.fullmatch(match[3]):
+        if _WANTED.fullmatch(match[3]):
             other = found.setdefault(_name(match), {}).setdefault(match[3].lower(), file)
             if other is not file:
                 raise tree.error(f"{other} and {file} are of the same video")
-    for archive, match in archives:
+    # The owner packs a video without its folder, so in `tree` these archives lie on each other.
+    for archive, match in tree.match(rf"(?:.*/)?{_NAME}\.(?:zip|tar)"):
         if archive.member or archive.place is not None:
             raise tree.error(f"{archive} is within another archive: unpack that one")
         inner = Tree.open(archive.disk, tree.source, tree.expected)

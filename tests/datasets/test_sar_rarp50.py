@@ -314,6 +314,7 @@ def test_a_mask_of_another_size_or_class_is_quarantined(tmp_path):
     got = frames_of(store, "video_01")
     assert len(got) == 98
     assert natives(got[1].annotations.instruments) == ("Tool wrist",)  # frame 180: three channels
+    assert dense_map(got[1], "instrument_mask").shape == (HEIGHT, WIDTH)
 
 
 def test_an_image_that_is_not_named_by_its_frame(tmp_path):
