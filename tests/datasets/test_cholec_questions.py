@@ -11,6 +11,7 @@ from surgzoo.datasets.cholec80_vqa.cholec80_vqa import Cholec80VQA
 from surgzoo.datasets.layout import LayoutError
 from surgzoo.datasets.source_builder import prepare
 from surgzoo.datasets.ssg_vqa.ssg_vqa import SSGVQA
+from surgzoo.db import ontology
 from surgzoo.db.schema import Question
 from surgzoo.db.sources import sources
 from surgzoo.db.store import Store
@@ -80,6 +81,17 @@ def test_ssg_bad_files_quarantine_their_frame(tmp_path, text, message):
     assert bad["where"] == "data/VID02/000007.png" and message in bad["reason"]
 
 
+def test_ssg_spells_one_answer_in_two_ways(tmp_path):
+    """51 answers, with specimen_bag and specimenbag."""
+    text = "a\nb\nWhat?|specimen_bag|zero-hop\nWhat?|specimenbag|zero-hop\n"
+    write_ssg(tmp_path / "raw", text, frames=(7,))
+    store = prepared(SSGVQA, tmp_path)
+    (record,) = store.records(store.videos[0])
+    assert [q.answer for q in record.annotations.questions] == ["specimen_bag", "specimenbag"]
+    answers = [n for kind, n in ontology.table("ssg_vqa") if kind not in ("specialty", "procedure")]
+    assert len(answers) == 51
+
+
 def test_ssg_needs_the_frames_of_cholect45(tmp_path):
     write_text(tmp_path / "raw/qa_txt/VID01/1.txt", SSG)
     with pytest.raises(LayoutError, match=r"no frames of CholecT45(.|\n)*data/VID01"):
@@ -125,6 +137,14 @@ def test_cholec80_vqa_on_its_pictures(tmp_path):
     )
     assert video.annotations.notes[1] == "1 of 2 question files have no image"
     assert (video.video.splits["default"], video.video.canonical) == ("val", "cholec80/video05")
+
+
+def test_cholec80_vqa_prefers_its_own_pictures(tmp_path):
+    raw = write_questions(tmp_path / "raw")
+    write_image(raw / "Cholec80-VQA/cropped_images/5/100.png", numbered_image(77))
+    write_video(raw / "videos" / "video05.mp4", 226)
+    store = prepared(Cholec80VQA, tmp_path)
+    assert [pixels(r) for r in store.records(store.videos[0])] == [77]
 
 
 def test_cholec80_vqa_on_cholec80s_videos(tmp_path):

@@ -162,6 +162,15 @@ def test_an_unknown_colour_is_quarantined(tmp_path):
     assert frames(store, "video01")[1.0].annotations.tissues is None
 
 
+def test_strokes_alone_are_no_mask(tmp_path):
+    raw = write_seg8k(tmp_path / "raw", 1, 0)
+    write_mask(seg8k_path(raw, 1, 0, "_mask"), class_mask(v21=LEFT))
+    store = prepared(CholecSeg8k, raw, tmp_path)
+    record = frames(store, "video01")[0.0]
+    assert record.annotations.tissues is None and record.dense == {}
+    assert store.videos[0].annotations.notes == ("1 of 1 images have no mask",)
+
+
 def test_missing_and_doubled_images_are_noted(tmp_path):
     raw = write_seg8k(tmp_path / "raw", 1, 0, class_mask(v21=LEFT))
     write_seg8k(raw, 1, 0, class_mask(v22=LEFT), clip=80)

@@ -227,6 +227,26 @@ def test_lists_of_videos_hold_floats_and_are_compared(tmp_path):
         prepared(Endoscapes, raw, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        # Lacks frames of its own; its boxes and ratings are carried over.
+        "train/annotation_coco_vid.json",
+        # Parts of the training set, for training on less.
+        "12_5/train_0/annotation_coco.json",
+        "25/train_2/annotation_ds_coco.json",
+    ],
+)
+def test_files_that_repeat_labels_are_not_read(tmp_path, path):
+    raw = write_endoscapes(tmp_path / "raw")
+    # Said of a frame that no other file rates or boxes.
+    image = endoscapes_image(1, 75, 10075, ds=[1.0, 1.0, 1.0])
+    write_text(raw / path, coco_text([image], [endoscapes_box(10075, "tool", (0, 0, 10, 10))]))
+    found = frames(prepared(Endoscapes, raw, tmp_path), "1")[3.0].annotations
+    assert found.criteria is None
+    assert [i.box for i in found.instruments] == [None]  # of the class mask
+
+
 def test_bad_masks_and_boxes_are_quarantined(tmp_path):
     raw = write_endoscapes(tmp_path / "raw")
     for frame in range(1000, 1000 + 25 * 60, 25):

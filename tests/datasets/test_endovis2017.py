@@ -203,6 +203,15 @@ def test_types_may_be_stored_times_32(tmp_path):
     assert (dense_map(record, "instrument_mask")[:512, :320] == 6).all()
 
 
+def test_maps_made_for_looking_at_are_not_read_beside_the_types(tmp_path):
+    """gt/ may hold TypeSegmentationRescaled too, of which no type is to be told for sure."""
+    raw = tmp_path / "raw"
+    write_test(raw, 2, {225: ev17_mask((0, 0, 320, 512, 6))})
+    write_test(raw, 2, {225: ev17_mask((0, 0, 320, 512, 64))}, "gt/TypeSegmentationRescaled")
+    record, _ = frames_of(prepared(EndoVis2017, raw, tmp_path), "test_seq_2")
+    assert natives(record.annotations.instruments) == ("Monopolar Curved Scissors",)
+
+
 def one_bad_frame(tmp_path, **changes):
     """Where and why of the one of 30 frames that is quarantined."""
     small = np.zeros((64, 192), np.uint8)

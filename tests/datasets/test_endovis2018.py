@@ -152,6 +152,13 @@ def test_without_the_repairs_those_frames_are_quarantined(tmp_path):
     )
 
 
+def test_three_label_images_of_another_sequence_are_wrong_too(tmp_path):
+    folder = write_release(tmp_path / "raw") / "seq_4"
+    write_ev18_sequence(folder, {k: ev18_mask() for k in range(149)})
+    store = prepared(EndoVis2018, tmp_path / "raw", tmp_path)
+    assert [int(where[-7:-4]) for where, _ in quarantined(store)] == [135, 137, 138]
+
+
 def classes_of(tmp_path, *lists):
     files = []
     for place, value in enumerate(lists):

@@ -10,7 +10,7 @@ from fuzzing import fuzz
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.heichole.heichole import HeiChole
-from surgzoo.datasets.layout import LayoutError
+from surgzoo.datasets.layout import LayoutError, Tree
 from surgzoo.datasets.source_builder import prepare
 from surgzoo.db.schema import Skill
 from surgzoo.db.sources import sources
@@ -78,6 +78,31 @@ def test_labels_at_the_rate_of_the_video(tmp_path, number, fps):
     assert len(stored.annotations.skills) == 5
     assert stored.video.canonical == f"heichole/Hei-Chole{number}"
     assert (stored.video.splits, stored.annotations.notes) == ({}, ())
+
+
+def test_detailed_tables_and_copies_in_hd_are_not_read(tmp_path):
+    raw = write(tmp_path / "raw")
+    for kind, columns in (("Instrument", 31), ("Action", 11)):
+        path = raw / ROOT.format(kind=kind, number=3)
+        rows = table([(1,) * columns] * 100)
+        write_text(path.with_name(f"{path.stem}_Detailed.csv"), rows)
+    # A copy that would be seen: it is shorter.
+    write_video(raw / "Videos/Full/HD/Hei-Chole3.mp4", 50)
+    (stored,) = (store := prepared(tmp_path)).videos
+    assert stored.count == 4
+    tools = [[i.label.native for i in r.annotations.instruments] for r in store.records(stored)]
+    assert tools == [["grasper"]] * 2 + [["grasper", "clipper"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("number", "fps"), [(n, 50) for n in (16, 17, 18, 19, 20, 23, 24)] + [(21, 25)]
+)
+def test_labels_of_a_lost_video_are_placed_at_its_known_rate(tmp_path, number, fps):
+    raw = write(tmp_path / "raw", number, fps=fps)
+    (raw / f"Videos/Full/Hei-Chole{number}.mp4").unlink()
+    tree = Tree.open(raw, "heichole", HeiChole.EXPECTED)
+    (job,) = HeiChole(data_dir=str(tmp_path / "unused")).jobs(tree)
+    assert [(s.start, s.end) for s in job.annotations.segments] == [(0.0, 2.0), (2.0, 4.0)]
 
 
 def test_white_frames_are_outside(tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ PHASES = [
     ("preparation", 0, 1800, 0),
     ("out_of_body", 900, 2100, 12),
     ("disassembling", 1800, 4000, 10),
+    ("severe_index", 2500, 3500, 13),
 ]
 STEPS = [("s0_null_step", 0, 1000, 0), ("s24_ink_injection", 1000, 3000, 24)]
 
@@ -64,11 +65,13 @@ def test_labels_by_the_millisecond(tmp_path):
     assert phases == ["preparation", "preparation", "disassembling", "disassembling", None]
     steps = [a.step and a.step.concept for a in found]
     assert steps == ["null_step", "ink_injection", "ink_injection", None, None]
-    assert [a.flags for a in found] == [{}, {"out_of_body": 1.0}, {"out_of_body": 1.0}, {}, {}]
+    outside, severe = {"out_of_body": 1.0}, {"severe_index": 1.0}
+    assert [a.flags for a in found] == [{}, outside, outside, severe, {}]
     segments = [
         (s.kind, s.label.native, s.start, s.end) for s in store.videos[0].annotations.segments
     ]
-    assert ("flag", "out_of_body", 0.9, 2.1) in segments and len(segments) == 5
+    assert ("flag", "out_of_body", 0.9, 2.1) in segments and len(segments) == 6
+    assert ("flag", "severe_index", 2.5, 3.5) in segments
     video = store.videos[0].video
     assert (video.specialty, video.procedure) == ("gastrointestinal", "gastric_bypass")
     assert video.splits["default"] == video.splits["bern_fold1"] == "test"
@@ -84,6 +87,16 @@ def test_folds_come_from_the_pickles(tmp_path):
     bern, strasbourg = (stored.video for stored in prepared(tmp_path).videos)
     assert strasbourg.splits == {"strasbourg_fold0": "train", "strasbourg_fold3": "val"}
     assert bern.splits["bern_fold1"] == "test"
+
+
+@pytest.mark.parametrize("name", ["1fps_0_with_iae", "1fps_with_iae_0"])
+def test_pickles_with_adverse_events_are_no_folds(tmp_path, name):
+    """They are of other labels, and not read."""
+    raw = write(tmp_path / "raw", "SBP01")
+    write_pickle(raw, "strasbourg", "test", "1fps_0", {"SBP01": []})
+    # Of the later folder: it would replace what the other says.
+    write_pickle(raw, "strasbourg", "val", name, {"SBP01": []})
+    assert prepared(tmp_path).videos[0].video.splits == {"strasbourg_fold0": "test"}
 
 
 class Harmful:

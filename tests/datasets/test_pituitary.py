@@ -125,6 +125,7 @@ QUESTIONS = """What is the step?|nasal_corridor_creation
 
 Which instrument is there?|suction
 Where is the suction?|top-left
+What is the first instrument?|no_visible_instrument
 What is the second instrument?|no_secondary_instrument
 """
 

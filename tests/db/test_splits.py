@@ -60,6 +60,31 @@ def test_sizes_are_the_published_ones():
         assert tuple(len(parts.get(split, ())) for split in splits.SPLITS) == sizes, source
 
 
+# The smaller parts, video by video: a size is right also where two videos have changed places.
+HELD_OUT = [
+    ("cholec80_cvs", "val", (1, 2, 10, 16, 17, 28, 32, 46, 47, 57, 59, 63, 65, 67, 70)),
+    ("cholec80_cvs", "test", (5, 6, 7, 9, 14, 22, 24, 26, 29, 33, 35, 39, 53, 55, 61)),
+    ("cholec80_vqa", "val", (5, 11, 12, 17, 19, 26, 27, 31)),
+    ("cholectrack20", "val", (30, 110)),
+    ("cholectrack20", "test", (1, 6, 7, 12, 25, 39, 92, 111)),
+    ("ssg_vqa", "val", (1, 18, 31, 35, 48)),
+    ("ssg_vqa", "test", (2, 22, 43, 60, 74)),
+    ("endovis2018_vqa", "val", (1, 5, 16)),
+    ("endovis2018_vqla", "val", (1, 5, 16)),
+    ("pitvis", "val", (2, 6, 12, 13, 24)),
+    ("pitvqa", "val", (2, 6, 12, 13, 24)),
+    ("cadis", "val", (5, 7, 16)),
+    ("cadis", "test", (2, 12, 22)),
+    ("dsad", "val", (3, 21, 26)),
+    ("dsad", "test", (2, 7, 11, 13, 14, 18, 20, 32)),
+]
+
+
+@pytest.mark.parametrize(("source", "part", "numbers"), HELD_OUT)
+def test_held_out_videos_are_the_published_ones(source, part, numbers):
+    assert splits.schemes(source)[splits.default(source)][part] == tuple(map(str, numbers))
+
+
 @pytest.mark.parametrize("source", SIZES)
 def test_every_video_has_one_split_a_scheme_and_is_found_by_its_name(source):
     for scheme, parts in splits.schemes(source).items():
