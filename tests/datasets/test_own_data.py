@@ -29,6 +29,16 @@ LABELS = "instrument\tBovie\thook\tour word for it\nphase\tRobot docking\tdockin
 CONCEPTS = "phase\tdocking\trobot docking\tour own\n"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_tables_end_here():
+    """Opening a collection adds its label tables to the process; other tests know none of them."""
+    before = list(ontology._FOLDERS)
+    yield
+    ontology._FOLDERS[:] = before
+    ontology.concepts.cache_clear()
+    ontology.table.cache_clear()
+
+
 def write_jsonl(path, lines):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
