@@ -37,11 +37,13 @@ from surgzoo.datasets import frames as frame_readers
 from surgzoo.datasets import workers as processes
 from surgzoo.datasets.frames import Items, Lost, Quarantined
 from surgzoo.datasets.layout import File, LayoutError, Tree
+from surgzoo.datasets.video import VideoInfo
 from surgzoo.db import identity, ontology, records, schema, splits
 from surgzoo.db.source_cards import SourceCard, card_of
 from surgzoo.db.sources import sources
 
 SHOWN = 10  # reasons in an error
+_NOTHING_SAID = schema.VideoAnnotations()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +56,7 @@ class VideoJob:
 
     video: schema.Video
     frames: Callable[[], Items]
-    annotations: schema.VideoAnnotations = dataclasses.field(
-        default_factory=schema.VideoAnnotations
-    )
+    annotations: schema.VideoAnnotations = _NOTHING_SAID
     frame_count: int | None = None
 
 
@@ -91,7 +91,7 @@ class SourceBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrati
 
     @functools.cached_property
     def card(self) -> SourceCard:
-        """What card.toml says; ValueError for a source of a plug-in that has none."""
+        """What card.toml says. FileNotFoundError for a source of a plug-in that has none."""
         return card_of(type(self))
 
     def video(self, name: str, *, splits_of: str | None = None, **facts) -> schema.Video:
@@ -113,6 +113,26 @@ class SourceBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrati
             if field not in given:
                 (given[field],) = ontology.ids(self.source, field)
         return schema.Video(id=name, source=self.source, **given)
+
+    def of_file(
+        self,
+        name: str,
+        file: File,
+        info: VideoInfo | None,
+        label: frame_readers.Label,
+        annotations: schema.VideoAnnotations = _NOTHING_SAID,
+        **facts,
+    ) -> VideoJob:
+        """The job of a whole video file; size, length and number of frames are its header's.
+
+        Args:
+          info: what `frames.probe` found, None for a file that cannot be opened.
+          label: as `frames.from_video` wants it. facts: as in `video`.
+        """
+        fps = self.builder_config.fps
+        video = self.video(name, **{**frame_readers.size_and_length(info), **facts})
+        read = functools.partial(frame_readers.from_video, name, file, fps, label)
+        return VideoJob(video, read, annotations, frame_count=round(video.duration * fps))
 
     def lost(
         self, name: str, where: str, reason: str, segments: tuple[schema.Segment, ...] = ()
@@ -379,7 +399,7 @@ def named(builder_class: type[SourceBuilder], name: str) -> type[SourceBuilder]:
             f"'{name}' cannot name a collection: it must be lower-case letters, digits and _, and "
             "no registered source"
         )
-    # Not `type(...)`: TFDS and the pickling of jobs want the base's module, where the class is.
+    # The base's metaclass and module: TFDS looks into both, and card.toml is found by the module.
     fields = {"source": name, "name": name, "__module__": builder_class.__module__}
     return type(builder_class)(builder_class.__name__, (builder_class,), fields)
 

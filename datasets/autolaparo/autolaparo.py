@@ -89,41 +89,29 @@ Task 3 Instrument and key anatomy segmentation/masks/001001.png
         ]
 
     def _video(self, number: int, file: File | None, label_file: File) -> VideoJob:
-        name, fps = f"{number:02d}", self.builder_config.fps
+        name = f"{number:02d}"
         if file is None:
             return self.lost(name, f"videos/{name}.mp4", "labels are there, the video is not")
         phases = read_phases(label_file)
-        info = frame_readers.probe(file)
-        duration, size = (info.duration, (info.height, info.width)) if info else (0.0, (0, 0))
-        notes = []
-        if info and abs(len(phases.labels) - duration) > 1:
-            notes.append(f"{len(phases.labels)} seconds are labelled, the video has {duration:.1f}")
-        return VideoJob(
-            self.video(name, height=size[0], width=size[1], duration=duration),
-            functools.partial(
-                frame_readers.from_video, name, file, fps, functools.partial(_phase_at, phases)
-            ),
-            schema.VideoAnnotations(segments=phases.segments(), notes=tuple(notes)),
-            frame_count=round(duration * fps),
-        )
+        info, notes = frame_readers.probe(file), []
+        if info and abs(len(phases.labels) - info.duration) > 1:
+            notes.append(
+                f"{len(phases.labels)} seconds are labelled, the video has {info.duration:.1f}"
+            )
+        annotations = schema.VideoAnnotations(segments=phases.segments(), notes=tuple(notes))
+        return self.of_file(name, file, info, functools.partial(_phase_at, phases), annotations)
 
     def _clip(self, number: int, file: File | None, label: ClipLabel) -> VideoJob:
-        name, fps = f"clip_{number:03d}", self.builder_config.fps
+        name = f"clip_{number:03d}"
         if file is None:
             return self.lost(name, f"clips/{number:03d}.mp4", "labels are there, the clip is not")
-        info = frame_readers.probe(file)
-        duration, size = (info.duration, (info.height, info.width)) if info else (0.0, (0, 0))
-        notes = []
-        if info and duration < CLIP_END - 1:
-            notes.append(f"the file has {duration:.1f} of {CLIP_END:g} s; the motion is at its end")
-        return VideoJob(
-            self.video(name, height=size[0], width=size[1], duration=duration),
-            functools.partial(
-                frame_readers.from_video, name, file, fps, functools.partial(_phase_of, label)
-            ),
-            schema.VideoAnnotations(segments=(label.segment(),), notes=tuple(notes)),
-            frame_count=round(duration * fps),
-        )
+        info, notes = frame_readers.probe(file), []
+        if info and info.duration < CLIP_END - 1:
+            notes.append(
+                f"the file has {info.duration:.1f} of {CLIP_END:g} s; the motion is at its end"
+            )
+        annotations = schema.VideoAnnotations(segments=(label.segment(),), notes=tuple(notes))
+        return self.of_file(name, file, info, functools.partial(_phase_of, label), annotations)
 
     def _images(
         self,

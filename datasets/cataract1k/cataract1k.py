@@ -85,28 +85,18 @@ Segmentation_dataset/.../case_5013/annotations/instances.json                   
     def _video(
         self, case: int, file: File | None, phase_file: File, rate_file: File | None
     ) -> VideoJob:
-        name, fps = f"case_{case}", self.builder_config.fps
+        name = f"case_{case}"
         info = None if file is None else frame_readers.probe(file)
         rate = read_fps(rate_file) if rate_file else float(info.fps) if info else None
         segments, notes = read_phases(phase_file, case, rate)
         if file is None:
             return self.lost(name, f"{name}.mp4", "phases are there, the video is not", segments)
-        duration, size = (info.duration, (info.height, info.width)) if info else (0.0, (0, 0))
         end = max(segment.end for segment in segments)
-        if info and end > duration + 1:
-            notes = (*notes, f"phases end at {end:.1f} s, the video at {duration:.1f} s")
-        return VideoJob(
-            self.video(name, height=size[0], width=size[1], duration=duration),
-            functools.partial(
-                frame_readers.from_video,
-                name,
-                file,
-                fps,
-                functools.partial(_phase_at, Intervals(segments)),
-            ),
-            schema.VideoAnnotations(segments, notes=notes),
-            frame_count=round(duration * fps),
-        )
+        if info and end > info.duration + 1:
+            notes = (*notes, f"phases end at {end:.1f} s, the video at {info.duration:.1f} s")
+        label = functools.partial(_phase_at, Intervals(segments))
+        annotations = schema.VideoAnnotations(segments, notes=notes)
+        return self.of_file(name, file, info, label, annotations)
 
     def _images(
         self, case: int, images: dict[int, File], outlines: dict[int, File], coco: File | None

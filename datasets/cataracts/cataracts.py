@@ -85,7 +85,6 @@ steps/train/train01.csv                  Frame,Steps                told apart b
             )
         if media is None:
             return self.lost(name, f"{name}.mp4", "labels are there, the video is not", found)
-        duration, fps = info.duration if info else 0.0, self.builder_config.fps
         notes = [
             f"{kind} end at frame {label.last}, the video has {info.frames} frames"
             for kind, label in (("tools", tools), ("steps", steps))
@@ -94,21 +93,9 @@ steps/train/train01.csv                  Frame,Steps                told apart b
         unsure = sum(end - start for start, end, v in tools.pieces() if v is None) if tools else 0
         if unsure:
             notes.append(f"{unsure} frames whose tools are disputed or not evaluated have no tools")
-        return VideoJob(
-            self.video(
-                name,
-                **frame_readers.size_and_length(info),
-            ),
-            functools.partial(
-                frame_readers.from_video,
-                name,
-                media,
-                fps,
-                functools.partial(_label, rate, tools, steps),
-            ),
-            schema.VideoAnnotations(found, notes=tuple(notes)),
-            frame_count=round(duration * fps),
-        )
+        label = functools.partial(_label, rate, tools, steps)
+        annotations = schema.VideoAnnotations(found, notes=tuple(notes))
+        return self.of_file(name, media, info, label, annotations)
 
 
 def _name(match) -> str:

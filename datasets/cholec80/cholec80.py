@@ -11,9 +11,10 @@ from surgzoo.datasets import frames as frame_readers
 from surgzoo.datasets import video as videos
 from surgzoo.datasets.cholec80.labels import (
     LABEL_FPS,
-    TOOL_STRIDE,
     Phases,
     Tools,
+    last_row,
+    rate_notes,
     read_phases,
     read_tools,
 )
@@ -77,58 +78,55 @@ frames/videoNN/videoNN_000001.png       (counted from 1; config fps1 only)
         ]
 
     def _job(self, tree: Tree, number: int, media: File | dict[int, File] | None) -> VideoJob:
-        name, fps = f"video{number:02d}", self.builder_config.fps
+        name = f"video{number:02d}"
         if media is None:
             return self.lost(name, f"videos/{name}.mp4", "labels are there, the video is not")
         phase_file, tool_file = (tree[path] for path in _label_files(number))
         phases, tools = read_phases(phase_file), read_tools(tool_file)
         label = functools.partial(_annotations, phases, tools)
-        notes = []
         if isinstance(media, dict):
-            if fps != 1:
-                raise tree.error(
-                    f"frames/{name} holds frames at 1 fps; {fps:g} fps can be had from "
-                    f"videos/{name}.mp4 only"
-                )
-            # The packing counts from 1, the labels from 0.
-            stills = [Still(k - 1.0, file, k - 1.0) for k, file in sorted(media.items())]
-            duration, size = stills[-1].time + 1, frame_readers.image_size(stills)
-            last_row, count = LABEL_FPS * (round(duration) - 1), len(stills)
-            frames = functools.partial(frame_readers.from_images, name, stills, label)
-            if len(stills) < duration:
-                lacking = round(duration) - len(stills)
-                notes.append(f"{lacking} frames are missing among the first {duration:.0f}")
-        else:
-            info = frame_readers.probe(media)
-            duration, size = (info.duration, (info.height, info.width)) if info else (0.0, (0, 0))
-            last_row, count = round(duration * LABEL_FPS) - 1, round(duration * fps)
-            frames = functools.partial(frame_readers.from_video, name, media, fps, label)
-            if info and info.fps != LABEL_FPS:
-                notes.append(
-                    f"the file has {float(info.fps):.3f} fps, the labels 25; matched by time"
-                )
-        notes += _notes(last_row, phases, tools)
+            return self._packed(tree, name, media, phases, tools, label)
+        info = frame_readers.probe(media)
+        row = last_row(info)
+        notes = rate_notes(info) + phases.notes(row) + tools.notes(row)
+        annotations = schema.VideoAnnotations(segments=phases.segments(), notes=tuple(notes))
+        return self.of_file(name, media, info, label, annotations)
+
+    def _packed(
+        self,
+        tree: Tree,
+        name: str,
+        media: dict[int, File],
+        phases: Phases,
+        tools: Tools,
+        label: frame_readers.Label,
+    ) -> VideoJob:
+        """A video in the packing of frames."""
+        if self.builder_config.fps != 1:
+            raise tree.error(
+                f"frames/{name} holds frames at 1 fps; {self.builder_config.fps:g} fps can be had "
+                f"from videos/{name}.mp4 only"
+            )
+        # The packing counts from 1, the labels from 0.
+        stills = [Still(k - 1.0, file, k - 1.0) for k, file in sorted(media.items())]
+        height, width = frame_readers.image_size(stills)
+        count = max(media)
+        notes = []
+        if len(stills) < count:
+            notes.append(f"{count - len(stills)} frames are missing among the first {count}")
+        row = LABEL_FPS * (count - 1)
+        notes += phases.notes(row) + tools.notes(row)
         return VideoJob(
-            self.video(name, height=size[0], width=size[1], duration=duration),
-            frames,
+            self.video(name, height=height, width=width, duration=float(count)),
+            functools.partial(frame_readers.from_images, name, stills, label),
             schema.VideoAnnotations(segments=phases.segments(), notes=tuple(notes)),
-            frame_count=count,
+            frame_count=len(stills),
         )
 
 
 def _label_files(number: int) -> tuple[str, str]:
     name = f"video{number:02d}"
     return f"phase_annotations/{name}-phase.txt", f"tool_annotations/{name}-tool.txt"
-
-
-def _notes(last_row: int, phases: Phases, tools: Tools) -> list[str]:
-    """What the label files leave open, given the last 25-fps frame of the video."""
-    notes = []
-    if phases.rows <= last_row:
-        notes.append(f"phases end at frame {phases.rows - 1}, the video at frame {last_row}")
-    if tools.last < last_row // TOOL_STRIDE * TOOL_STRIDE:
-        notes.append(f"tools end at frame {tools.last}, the video at frame {last_row}")
-    return notes
 
 
 def _annotations(

@@ -15,6 +15,7 @@ import dataclasses
 
 from surgzoo.datasets.annotation_files import AnnotationFileError, rows
 from surgzoo.datasets.layout import File
+from surgzoo.datasets.video import VideoInfo
 from surgzoo.db import ontology, schema
 
 SOURCE = "cholec80"
@@ -29,6 +30,12 @@ class Phases:
     starts: tuple[int, ...]
     labels: tuple[schema.Label, ...]
     rows: int
+
+    def notes(self, last_row: int) -> list[str]:
+        """What the file leaves open, given the last 25-fps frame of the video."""
+        if self.rows > last_row:
+            return []
+        return [f"phases end at frame {self.rows - 1}, the video at frame {last_row}"]
 
     def at(self, row: int) -> schema.Label | None:
         """The phase of a 25-fps frame; None behind the last row."""
@@ -58,6 +65,24 @@ class Tools:
     @property
     def last(self) -> int:
         return max(self.present, default=-1)
+
+    def notes(self, last_row: int) -> list[str]:
+        """What the file leaves open, given the last 25-fps frame of the video."""
+        if self.last >= last_row // TOOL_STRIDE * TOOL_STRIDE:
+            return []
+        return [f"tools end at frame {self.last}, the video at frame {last_row}"]
+
+
+def last_row(info: VideoInfo | None) -> int:
+    """The last 25-fps frame of a video by its header."""
+    return round((info.duration if info else 0.0) * LABEL_FPS) - 1
+
+
+def rate_notes(info: VideoInfo | None) -> list[str]:
+    """That a video has another rate than its labels, where it has one."""
+    if info is None or info.fps == LABEL_FPS:
+        return []
+    return [f"the file has {float(info.fps):.3f} fps, the labels {LABEL_FPS}; matched by time"]
 
 
 def read_phases(file: File, source: str = SOURCE) -> Phases:

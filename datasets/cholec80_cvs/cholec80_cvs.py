@@ -48,24 +48,14 @@ videos/videoNN.mp4           the videos of Cholec80
         return [self._job(n, media.get(n), found) for n, found in intervals.items()]
 
     def _job(self, number: int, media: File | None, found: tuple[Interval, ...]) -> VideoJob:
-        name, fps = f"video{number:02d}", self.builder_config.fps
+        name = f"video{number:02d}"
         if media is None:
             return self.lost(name, f"videos/{name}.mp4", "labels are there, the video is not")
         info = frame_readers.probe(media)
-        seconds = info.duration if info else 0.0
-        late = [item.row for item in found if info and item.end > seconds]
+        late = [item.row for item in found if info and item.end > info.duration]
         notes = [f"rows {', '.join(map(str, late))} end after the video"] if late else []
-        return VideoJob(
-            self.video(
-                name,
-                **frame_readers.size_and_length(info),
-            ),
-            functools.partial(
-                frame_readers.from_video, name, media, fps, functools.partial(_label, found)
-            ),
-            schema.VideoAnnotations(notes=tuple(notes)),
-            frame_count=round(seconds * fps),
-        )
+        annotations = schema.VideoAnnotations(notes=tuple(notes))
+        return self.of_file(name, media, info, functools.partial(_label, found), annotations)
 
 
 def _label(found: tuple[Interval, ...], time: float, image: np.ndarray) -> schema.FrameAnnotations:

@@ -139,21 +139,8 @@ Testing/VIDNN/VIDNN.mp4                                 used where there is no F
         notes = _missing(after, labels)
         if between:
             notes += (f"{between} of {len(labels.frames)} annotated frames are at no full second",)
-        return VideoJob(
-            self.video(
-                name,
-                **frame_readers.size_and_length(info),
-            ),
-            functools.partial(
-                frame_readers.from_video,
-                name,
-                file,
-                self.builder_config.fps,
-                functools.partial(_annotate_at, labels),
-            ),
-            schema.VideoAnnotations(segments=segments(labels), notes=notes),
-            frame_count=round(info.duration * self.builder_config.fps) if info else None,
-        )
+        annotations = schema.VideoAnnotations(segments=segments(labels), notes=notes)
+        return self.of_file(name, file, info, functools.partial(_annotate_at, labels), annotations)
 
 
 def _missing(count: int, labels: LabelFile) -> tuple[str, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -82,14 +84,12 @@ videos/, images/ ...  any media that it names
             )
             for time, line in sorted(frames.items())
         }
-        video = functools.partial(
-            self.video,
-            name,
-            canonical=f"{self.source}/{_text(node, 'patient') or name}",
-            splits=_splits(node),
-            url=_text(node, "url") or "",
+        facts = {
+            "canonical": f"{self.source}/{_text(node, 'patient') or name}",
+            "splits": _splits(node),
+            "url": _text(node, "url") or "",
             **defaults.fill({f: _text(node, f) or "" for f in FACTS}, self._book, where),
-        )
+        }
         media = node.get("file")
         if media is None:
             stills = [
@@ -99,9 +99,11 @@ videos/, images/ ...  any media that it names
             if not stills:
                 raise node.error("neither a file nor a frame with a file: there is nothing to show")
             height, width = frame_readers.image_size(stills)
-            label = functools.partial(_label, Intervals(annotations.segments), moments, 0.0)
+            at = _Moments(moments, 0.0)
+            label = functools.partial(_label, Intervals(annotations.segments), at)
+            seconds = stills[-1].time + 1
             return VideoJob(
-                video(height=height, width=width, duration=stills[-1].time + 1),
+                self.video(name, height=height, width=width, duration=seconds, **facts),
                 functools.partial(frame_readers.from_images, name, stills, label),
                 annotations,
                 frame_count=len(stills),
@@ -111,7 +113,6 @@ videos/, images/ ...  any media that it names
             if line.get("file") is not None:
                 raise line["file"].error(f"{name} is a video file already")
         info = frame_readers.probe(file)
-        seconds = info.duration if info else 0.0
         # A label belongs to the stored frame that shows its moment: half a frame of the file off.
         slack = 0.5 / float(info.fps) if info else 0.0
         between = [t for t in moments if abs(t * fps - round(t * fps)) > slack * fps + 1e-9]
@@ -122,15 +123,9 @@ videos/, images/ ...  any media that it names
                 f"fps and are not stored (from {shown} s): prepare with a denser config"
             )
             annotations = dataclasses.replace(annotations, notes=(*annotations.notes, note))
-        label = functools.partial(_label, Intervals(annotations.segments), moments, slack)
-        return VideoJob(
-            video(
-                **frame_readers.size_and_length(info),
-            ),
-            functools.partial(frame_readers.from_video, name, file, fps, label),
-            annotations,
-            frame_count=round(seconds * fps),
-        )
+        at = _Moments(moments, slack)
+        label = functools.partial(_label, Intervals(annotations.segments), at)
+        return self.of_file(name, file, info, label, annotations, **facts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,17 +136,31 @@ class _Moment:
     maps: dict[str, File]
 
 
+class _Moments:
+    """Annotated moments by time; a frame up to `slack` seconds off shows the same."""
+
+    def __init__(self, moments: dict[float, _Moment], slack: float):
+        self.moments, self.slack = moments, slack
+        self._times = sorted(moments)
+
+    def at(self, time: float) -> _Moment | None:
+        """The moment itself, else the first one near enough."""
+        if time in self.moments:
+            return self.moments[time]
+        begin = bisect.bisect_left(self._times, time - self.slack - 1e-9)
+        for near in itertools.islice(self._times, begin, None):
+            if abs(near - time) <= self.slack:
+                return self.moments[near]
+            if near > time:
+                return None
+        return None
+
+
 def _label(
-    intervals: Intervals,
-    moments: dict[float, _Moment],
-    slack: float,
-    time: float,
-    image: np.ndarray,
+    intervals: Intervals, moments: _Moments, time: float, image: np.ndarray
 ) -> tuple[schema.FrameAnnotations, dict[str, bytes]]:
     """What is said of the frame itself, and where it is silent, of the segments around it."""
-    moment = moments.get(time) or next(
-        (m for t, m in moments.items() if slack and abs(t - time) <= slack), None
-    )
+    moment = moments.at(time)
     found = moment.annotations if moment else schema.FrameAnnotations()
     around = {
         "phase": found.phase or intervals.one("phase", time),

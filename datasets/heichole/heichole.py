@@ -84,7 +84,6 @@ Annotations/Skill/Hei-Chole1_calot...csv                       five ratings, a f
         if media is None:
             where = f"Videos/Full/{name}.mp4"
             return self.lost(name, where, "labels are there, the video is not", segments)
-        duration, fps = info.duration if info else 0.0, self.builder_config.fps
         notes = [f"no labels of {kind}s" for kind in READERS if kind not in found]
         notes += [
             f"{kind}s end at frame {label.last}, the video has {info.frames} frames"
@@ -94,19 +93,11 @@ Annotations/Skill/Hei-Chole1_calot...csv                       five ratings, a f
         ratings = tuple(
             rating for part, file in sorted(skill.items()) for rating in read_skill(file, part)
         )
-        return VideoJob(
-            self.video(
-                name,
-                **frame_readers.size_and_length(info),
-            ),
-            functools.partial(
-                frame_readers.from_video, name, media, fps, functools.partial(_label, rate, found)
-            ),
-            schema.VideoAnnotations(
-                (*segments, *_actions(found.get("action"), rate)), (), ratings, tuple(notes)
-            ),
-            frame_count=round(duration * fps),
+        annotations = schema.VideoAnnotations(
+            (*segments, *_actions(found.get("action"), rate)), (), ratings, tuple(notes)
         )
+        label = functools.partial(_label, rate, found)
+        return self.of_file(name, media, info, label, annotations)
 
 
 def _phases(found: Runs | None, rate: Fraction) -> tuple[schema.Segment, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -73,7 +74,7 @@ Suturing/meta_file_Suturing.txt
                 where = f"{_task(name)}/video/{name}_capture1.avi"
                 out.append(
                     VideoJob(
-                        self._video(f"{name}_capture1", name),
+                        self.video(f"{name}_capture1", **_facts(name)),
                         Lost(Quarantined(name, where, "labels are there, the videos are not")),
                     )
                 )
@@ -89,10 +90,8 @@ Suturing/meta_file_Suturing.txt
         labels: Gestures | None,
         skills: tuple[schema.Skill, ...] | None,
     ) -> VideoJob:
-        video, fps = f"{name}_capture{camera}", self.builder_config.fps
-        info = frame_readers.probe(file)
-        duration, size = (info.duration, (info.height, info.width)) if info else (0.0, (0, 0))
-        notes = []
+        video = f"{name}_capture{camera}"
+        info, notes = frame_readers.probe(file), []
         if labels is None or not labels.starts:
             state = "missing" if labels is None else "empty"
             notes.append(f"no gestures: the transcription is {state}")
@@ -101,28 +100,26 @@ Suturing/meta_file_Suturing.txt
             odd = sorted(set(labels.names) - known)
             if odd:
                 notes.append(f"{', '.join(odd)}: no gesture of {_task(name)} by the paper")
-            if info and labels.ends[-1] > duration * FPS + 1:
+            if info and labels.ends[-1] > info.duration * FPS + 1:
                 notes.append(
-                    f"gestures end at frame {labels.ends[-1]}, the video at {duration * FPS:.0f}"
+                    f"gestures end at frame {labels.ends[-1]}, the video at "
+                    f"{info.duration * FPS:.0f}"
                 )
         if skills is None:
             notes.append("not rated: the meta file does not name the trial")
-        return VideoJob(
-            self._video(video, name, height=size[0], width=size[1], duration=duration),
-            functools.partial(
-                frame_readers.from_video, video, file, fps, functools.partial(_annotations, labels)
-            ),
-            schema.VideoAnnotations(
-                segments=labels.segments() if labels else (),
-                skills=skills or (),
-                notes=tuple(notes),
-            ),
-            frame_count=round(duration * fps),
+        annotations = schema.VideoAnnotations(
+            segments=labels.segments() if labels else (),
+            skills=skills or (),
+            notes=tuple(notes),
         )
+        label = functools.partial(_annotations, labels)
+        return self.of_file(video, file, info, label, annotations, **_facts(name))
 
-    def _video(self, video: str, name: str, **facts) -> schema.Video:
-        procedure = ontology.label(SOURCE, "procedure", _task(name)).concept
-        return self.video(video, procedure=procedure, splits=splits_of(name), **facts)
+
+def _facts(name: str) -> dict[str, Any]:
+    """Fields of `schema.Video` that hold for all videos of a trial."""
+    procedure = ontology.label(SOURCE, "procedure", _task(name)).concept
+    return {"procedure": procedure, "splits": splits_of(name)}
 
 
 def splits_of(name: str) -> dict[str, schema.Split]:

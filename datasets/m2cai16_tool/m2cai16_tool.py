@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from surgzoo.datasets import frames as frame_readers
 from surgzoo.datasets import video as videos
-from surgzoo.datasets.cholec80.labels import LABEL_FPS, TOOL_STRIDE, Tools, read_tools
+from surgzoo.datasets.cholec80.labels import LABEL_FPS, Tools, last_row, rate_notes, read_tools
 from surgzoo.datasets.layout import File, Tree
 from surgzoo.datasets.m2cai16_workflow.pairs import pairs
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
@@ -44,22 +44,10 @@ test_dataset/tool_video_NN.txt
     def _job(self, name: str, media: File | None, label_file: File) -> VideoJob:
         if media is None:
             return self.lost(name, str(label_file), "labels are there, the video is not")
-        fps, info = self.builder_config.fps, frame_readers.probe(media)
-        tools = read_tools(label_file, SOURCE)
-        duration, size = (info.duration, (info.height, info.width)) if info else (0.0, (0, 0))
-        last_row, notes = round(duration * LABEL_FPS) - 1, []
-        if info and info.fps != LABEL_FPS:
-            notes.append(f"the file has {float(info.fps):.3f} fps, the labels 25; matched by time")
-        if tools.last < last_row // TOOL_STRIDE * TOOL_STRIDE:
-            notes.append(f"tools end at frame {tools.last}, the video at frame {last_row}")
-        return VideoJob(
-            self.video(name, height=size[0], width=size[1], duration=duration),
-            functools.partial(
-                frame_readers.from_video, name, media, fps, functools.partial(_annotate, tools)
-            ),
-            schema.VideoAnnotations(notes=tuple(notes)),
-            frame_count=round(duration * fps),
-        )
+        info, tools = frame_readers.probe(media), read_tools(label_file, SOURCE)
+        notes = rate_notes(info) + tools.notes(last_row(info))
+        annotations = schema.VideoAnnotations(notes=tuple(notes))
+        return self.of_file(name, media, info, functools.partial(_annotate, tools), annotations)
 
 
 def _annotate(tools: Tools, time: float, image: np.ndarray) -> schema.FrameAnnotations:

@@ -73,24 +73,14 @@ labels/bern/labels_by70_splits/labels/{train,val,test}/*.pickle   optional
         segments = read_segments(label_file)
         if media is None:
             return self.lost(name, f"{name}.mp4", "labels are there, the video is not", segments)
-        info, fps = frame_readers.probe(media), self.builder_config.fps
-        seconds = info.duration if info else 0.0
-        notes = []
+        info, notes = frame_readers.probe(media), []
         end = max(segment.end for segment in segments)
-        if info and end > seconds + 1:
-            notes.append(f"labels end at {end:.1f} s, the video at {seconds:.1f} s")
-        video = self.video(
-            name,
-            splits={**splits.official(SOURCE, name), **folds},
-            **frame_readers.size_and_length(info),
-        )
+        if info and end > info.duration + 1:
+            notes.append(f"labels end at {end:.1f} s, the video at {info.duration:.1f} s")
         label = functools.partial(_annotations, Intervals(segments))
-        return VideoJob(
-            video,
-            functools.partial(frame_readers.from_video, name, media, fps, label),
-            schema.VideoAnnotations(segments, notes=tuple(notes)),
-            frame_count=round(seconds * fps),
-        )
+        annotations = schema.VideoAnnotations(segments, notes=tuple(notes))
+        known = {**splits.official(SOURCE, name), **folds}
+        return self.of_file(name, media, info, label, annotations, splits=known)
 
 
 def _annotations(intervals: Intervals, time: float, image: np.ndarray) -> schema.FrameAnnotations:

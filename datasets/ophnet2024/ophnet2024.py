@@ -85,32 +85,22 @@ OphNet2024_trimmed_phase/OphNet2024_loca_challenge_phase_trimmed.csv
         if media is None:
             reason = "intervals are there, the video is not"
             return self.lost(name, f"{name}.mp4", reason, case.segments)
-        info, fps = frame_readers.probe(media), self.builder_config.fps
-        seconds = info.duration if info else 0.0
+        info = frame_readers.probe(media)
         notes = list(case.notes())
         if surgeries:
             shown = ", ".join(map(str, surgeries))
             notes.append(f"surgery ids of the release, without public names: {shown}")
         end = max((segment.end for segment in case.segments), default=0.0)
-        if info and end > seconds + 1:
-            notes.append(f"phases end at {end:.1f} s, the video at {seconds:.1f} s")
-        return VideoJob(
-            self._video(name, case.split, info),
-            functools.partial(
-                frame_readers.from_video,
-                name,
-                media,
-                fps,
-                functools.partial(_phase_at, Intervals(case.segments)),
-            ),
-            schema.VideoAnnotations(case.segments, notes=tuple(notes)),
-            frame_count=round(seconds * fps),
-        )
+        if info and end > info.duration + 1:
+            notes.append(f"phases end at {end:.1f} s, the video at {info.duration:.1f} s")
+        label = functools.partial(_phase_at, Intervals(case.segments))
+        annotations = schema.VideoAnnotations(case.segments, notes=tuple(notes))
+        return self.of_file(name, media, info, label, annotations, splits=_splits(case))
 
     def _clips(self, case: Case, clips: dict[str, File]) -> list[VideoJob]:
         jobs = []
         for clip, length, label in case.clips:
-            name, fps = clip.removesuffix(".mp4"), self.builder_config.fps
+            name = clip.removesuffix(".mp4")
             segments = ()
             if label is not None and length > 0:
                 segments = (schema.Segment("phase", label, 0.0, length),)
@@ -120,25 +110,15 @@ OphNet2024_trimmed_phase/OphNet2024_loca_challenge_phase_trimmed.csv
                 continue
             info = frame_readers.probe(clips[clip])
             # A cut is not exact to the frame, but all of the clip is of its row.
-            read = functools.partial(
-                frame_readers.from_video, name, clips[clip], fps, functools.partial(_is, label)
-            )
+            whole, annotations = functools.partial(_is, label), schema.VideoAnnotations(segments)
             jobs.append(
-                VideoJob(
-                    self._video(name, case.split, info),
-                    read,
-                    schema.VideoAnnotations(segments),
-                    frame_count=round((info.duration if info else 0.0) * fps),
-                )
+                self.of_file(name, clips[clip], info, whole, annotations, splits=_splits(case))
             )
         return jobs
 
-    def _video(self, name: str, split: schema.Split, info) -> schema.Video:
-        return self.video(
-            name,
-            splits={"official": split, "default": split},
-            **frame_readers.size_and_length(info),
-        )
+
+def _splits(case: Case) -> dict[str, schema.Split]:
+    return {"official": case.split, "default": case.split}
 
 
 def _table(tree: Tree) -> dict[str, Case]:

@@ -51,28 +51,18 @@ annotations_NN.csv     int_video,int_time,int_step,int_instrument1,int_instrumen
         ]
 
     def _job(self, number: int, media: File | None, label_file: File | None) -> VideoJob:
-        name, fps = f"video_{number:02d}", self.builder_config.fps
+        name = f"video_{number:02d}"
         seconds = read_seconds(label_file, number) if label_file else {}
         found = segments(seconds)
         if media is None:
             return self.lost(name, f"{name}.mp4", "labels are there, the video is not", found)
         info = frame_readers.probe(media)
-        duration = info.duration if info else 0.0
         notes = [] if seconds else ["released without annotations"]
         last = max(seconds, default=0)
-        if info and seconds and last + 1 < math.floor(duration):
-            notes.append(f"labels end at second {last}, the video at {duration:.1f} s")
-        return VideoJob(
-            self.video(
-                name,
-                **frame_readers.size_and_length(info),
-            ),
-            functools.partial(
-                frame_readers.from_video, name, media, fps, functools.partial(_label, seconds)
-            ),
-            schema.VideoAnnotations(found, notes=tuple(notes)),
-            frame_count=round(duration * fps),
-        )
+        if info and seconds and last + 1 < math.floor(info.duration):
+            notes.append(f"labels end at second {last}, the video at {info.duration:.1f} s")
+        annotations = schema.VideoAnnotations(found, notes=tuple(notes))
+        return self.of_file(name, media, info, functools.partial(_label, seconds), annotations)
 
 
 def _numbered(tree: Tree, pattern: str) -> dict[int, File]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 
@@ -126,37 +127,25 @@ case122/case122.mp4, case122_question.json, case122.json     optional: clips wit
         notes: list[str],
         bad: list[tuple[str, str]],
     ) -> VideoJob:
-        fps = self.builder_config.fps
         info = frame_readers.probe(file)
-        duration, size = (info.duration, (info.height, info.width)) if info else (0.0, (0, 0))
+        segments = _segments(tasks, part, info.duration if info else 0.0)
         label = functools.partial(_logged, tools, tasks, part)
-        read = functools.partial(frame_readers.from_video, name, file, fps, label)
-        return VideoJob(
-            self.video(name, height=size[0], width=size[1], duration=duration),
-            functools.partial(_reporting, name, tuple(bad), read),
-            schema.VideoAnnotations(segments=_segments(tasks, part, duration), notes=tuple(notes)),
-            frame_count=round(duration * fps),
-        )
+        annotations = schema.VideoAnnotations(segments=segments, notes=tuple(notes))
+        job = self.of_file(name, file, info, label, annotations)
+        read = functools.partial(_reporting, name, tuple(bad), job.frames)
+        return dataclasses.replace(job, frames=read)
 
     def _boxes(self, number: int, files: dict[str, File]) -> VideoJob:
         name, fps = f"cat1_{number}", self.builder_config.fps
         if ".mp4" not in files:
             return self.lost(name, f"{number}_fps1.mp4", "boxes are there, the video is not")
         file, found = files[".mp4"], labels.read_boxes(files["_coco.json"])
-        info = frame_readers.probe(file)
-        duration, size = (info.duration, (info.height, info.width)) if info else (0.0, (0, 0))
-        notes = []
-        behind = sum(frame >= math.ceil(duration * fps) for frame in found) if info else 0
+        info, notes = frame_readers.probe(file), []
+        behind = sum(frame >= math.ceil(info.duration * fps) for frame in found) if info else 0
         if behind:
             notes.append(f"{behind} of {len(found)} frames with boxes are behind the video's end")
-        return VideoJob(
-            self.video(name, height=size[0], width=size[1], duration=duration),
-            functools.partial(
-                frame_readers.from_video, name, file, fps, functools.partial(_boxed, found)
-            ),
-            schema.VideoAnnotations(notes=tuple(notes)),
-            frame_count=round(duration * fps),
-        )
+        annotations = schema.VideoAnnotations(notes=tuple(notes))
+        return self.of_file(name, file, info, functools.partial(_boxed, found), annotations)
 
     def _asked(self, number: int, files: dict[str, File]) -> VideoJob:
         name, fps = f"case{number:03d}", self.builder_config.fps
@@ -164,14 +153,9 @@ case122/case122.mp4, case122_question.json, case122.json     optional: clips wit
             return self.lost(name, f"{name}/{name}.mp4", "a question is there, the video is not")
         questions = labels.read_question(files["_question.json"], files[".json"])
         info = frame_readers.probe(files[".mp4"])
-        duration, size = (info.duration, (info.height, info.width)) if info else (0.0, (0, 0))
-        middle = math.floor(duration * fps / 2) / fps
+        middle = math.floor((info.duration if info else 0.0) * fps / 2) / fps
         label = functools.partial(_questioned, questions, middle)
-        return VideoJob(
-            self.video(name, height=size[0], width=size[1], duration=duration),
-            functools.partial(frame_readers.from_video, name, files[".mp4"], fps, label),
-            frame_count=round(duration * fps),
-        )
+        return self.of_file(name, files[".mp4"], info, label)
 
 
 def _files(tree: Tree, pattern: str) -> dict[int, dict[str, File]]:

@@ -118,28 +118,23 @@ NAME.mp4 ...       videos ({", ".join(MEDIA)}), in any folder
     ) -> VideoJob:
         given = row.fields if row else {}
         where = f"{row.file}, line {row.line}" if row else str(file)
-        fps, info = self.builder_config.fps, frame_readers.probe(file)
-        seconds = info.duration if info else 0.0
+        info = frame_readers.probe(file)
         notes = [f"title: {given['title']}"] if given.get("title") else []
-        late = sum(start >= seconds for start, *_ in captions) if info else 0
-        late += sum(segment.start >= seconds for segment in segments) if info else 0
+        starts = [*(start for start, *_ in captions), *(segment.start for segment in segments)]
+        late = sum(start >= info.duration for start in starts) if info else 0
         if late:
             notes.append(f"{late} narrations or labels begin after the end of the video")
         split = given.get("split")
-        video = self.video(
+        return self.of_file(
             name,
+            file,
+            info,
+            functools.partial(_label, Intervals(segments)),
+            schema.VideoAnnotations(segments, captions, notes=tuple(notes)),
             canonical=f"{self.source}/{given.get('patient') or name}",
             splits={"default": check_split(split, where)} if split else {},
             url=given.get("url", ""),
-            **frame_readers.size_and_length(info),
             **defaults.fill({fact: given.get(fact, "") for fact in FACTS}, self._book, where),
-        )
-        label = functools.partial(_label, Intervals(segments))
-        return VideoJob(
-            video,
-            functools.partial(frame_readers.from_video, name, file, fps, label),
-            schema.VideoAnnotations(segments, captions, notes=tuple(notes)),
-            frame_count=round(seconds * fps),
         )
 
 
