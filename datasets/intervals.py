@@ -35,6 +35,25 @@ class Intervals:
         return self.at("action", time) if "action" in self else None
 
 
+def bridged(
+    kind: str, moments: Iterable[tuple[float, schema.Label | None]], gap: float
+) -> tuple[schema.Segment, ...]:
+    """Segments from seconds with a label, in order; each ends a second after its last one.
+
+    Equal labels at most `gap` seconds apart are one: labels are sparse, and frames without any
+    have no record. Moments without a label (None) do not end a run.
+    """
+    found: list[tuple[schema.Label, float, float]] = []
+    for time, label in moments:
+        if label is None:
+            continue
+        if found and found[-1][0] == label and time - found[-1][2] <= gap:
+            found[-1] = label, found[-1][1], time
+        else:
+            found.append((label, time, time))
+    return tuple(schema.Segment(kind, label, first, last + 1) for label, first, last in found)
+
+
 def runs(
     kind: str, labels: Iterable[tuple[float, float, schema.Label | None]]
 ) -> tuple[schema.Segment, ...]:

@@ -15,9 +15,9 @@ import os
 import re
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _ARCHIVES = (".zip", ".tar")
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -171,6 +171,18 @@ class Tree:
         compiled = re.compile(pattern, re.IGNORECASE)
         matches = ((file, compiled.fullmatch(path)) for path, file in self.files.items())
         return [(file, match) for file, match in matches if match]
+
+    def one_each(self, pattern: str, key: Callable[[re.Match], Any], same: str) -> dict[Any, File]:
+        """What `key` makes of a match -> its file, for the files that fit `pattern`.
+
+        Raises LayoutError for two files of one key; `same` ends the sentence: "are the same video".
+        """
+        out: dict[Any, File] = {}
+        for file, match in self.match(pattern):
+            first = out.setdefault(key(match), file)
+            if first is not file:
+                raise self.error(f"{first} and {file} {same}")
+        return out
 
     def below(self, folder: str) -> Tree:
         """The tree of one folder; empty when there is none."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 
-from surgzoo.datasets.annotation_files import AnnotationFileError, text
+from surgzoo.datasets.annotation_files import AnnotationFileError, FrameError, text
 from surgzoo.datasets.layout import File
-from surgzoo.db import ontology
+from surgzoo.db import ontology, schema
 
 VOID = "void"
 
@@ -24,6 +25,29 @@ def pairs(file: File, fields: int = 2) -> Iterator[tuple[int, list[str]]]:
         yield number, found
 
 
+def questions(
+    file: File, kind_of: Callable[[str], str], *, drop_void: bool = False
+) -> tuple[schema.Question, ...]:
+    """The questions of a file of pairs. Raises FrameError that names the line.
+
+    `kind_of` makes an answer to its kind and may raise UnmappedLabelError; `drop_void` leaves out
+    questions whose answer stands for nothing.
+    """
+    out = []
+    try:
+        for line, (question, answer) in pairs(file):
+            try:
+                kind = kind_of(answer)
+            except ontology.UnmappedLabelError as error:
+                raise FrameError(f"{file}, line {line}: {error}") from None
+            if kind != VOID or not drop_void:
+                out.append(schema.Question(question, answer, kind=kind))
+    except AnnotationFileError as error:
+        raise FrameError(str(error)) from None
+    return tuple(out)
+
+
+@functools.cache
 def answer_kinds(source: str) -> Callable[[str], str]:
     """answer -> kind of label by the source's table, "void" for one that stands for nothing.
 

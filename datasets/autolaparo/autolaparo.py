@@ -153,11 +153,7 @@ Task 3 Instrument and key anatomy segmentation/masks/001001.png
 
 
 def _numbered(tree: Tree, pattern: str) -> dict[int, File]:
-    out: dict[int, File] = {}
-    for file, match in tree.match(pattern):
-        if out.setdefault(int(match[1]), file) is not file:
-            raise tree.error(f"{out[int(match[1])]} and {file} have the same number")
-    return out
+    return tree.one_each(pattern, lambda match: int(match[1]), "have the same number")
 
 
 def _by_clip(tree: Tree, pattern: str) -> dict[int, dict[int, File]]:

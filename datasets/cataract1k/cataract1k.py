@@ -132,11 +132,7 @@ Segmentation_dataset/.../case_5013/annotations/instances.json                   
 
 
 def _by_case(tree: Tree, pattern: str) -> dict[int, File]:
-    out: dict[int, File] = {}
-    for file, match in tree.match(pattern):
-        if out.setdefault(int(match[1]), file) is not file:
-            raise tree.error(f"{out[int(match[1])]} and {file} are of the same case")
-    return out
+    return tree.one_each(pattern, lambda match: int(match[1]), "are of the same case")
 
 
 def _by_frame(tree: Tree, pattern: str) -> dict[int, dict[int, File]]:

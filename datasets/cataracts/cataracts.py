@@ -43,12 +43,7 @@ steps/train/train01.csv                  Frame,Steps                told apart b
 """
 
     def jobs(self, tree: Tree) -> list[VideoJob]:
-        media: dict[str, File] = {}
-        for file, match in tree.match(_STEM + r"\.mp4"):
-            name = _name(match)
-            if name in media:
-                raise tree.error(f"{media[name]} and {file} are the same video")
-            media[name] = file
+        media = tree.one_each(_STEM + r"\.mp4", _name, "are the same video")
         tools: dict[str, File] = {}
         steps: dict[str, File] = {}
         for file, match in tree.match(_STEM + r"\.csv"):

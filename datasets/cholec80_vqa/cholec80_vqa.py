@@ -8,13 +8,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from surgzoo.datasets import frames as frame_readers
-from surgzoo.datasets.annotation_files import AnnotationFileError, FrameError
 from surgzoo.datasets.frames import Still
 from surgzoo.datasets.layout import File, Tree
-from surgzoo.datasets.question_files import answer_kinds, pairs
+from surgzoo.datasets.question_files import answer_kinds, questions
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
 from surgzoo.datasets.video import frame_at
-from surgzoo.db import ontology, schema
+from surgzoo.db import schema
 
 SOURCE = "cholec80_vqa"
 LABEL_FPS = 25  # the numbers of the question files count frames of Cholec80's videos
@@ -119,20 +118,16 @@ def _label(
     del image
     if frame not in asked:
         return schema.FrameAnnotations()
-    kind_of = answer_kinds(SOURCE)
-    questions = []
-    try:
-        for form in FORMS:
-            if form not in asked[frame]:
-                continue
-            for line, (question, answer) in pairs(asked[frame][form]):
-                kind = "sentence"
-                if form == "Classification":
-                    try:
-                        kind = kind_of(answer)
-                    except ontology.UnmappedLabelError as error:
-                        raise FrameError(f"{asked[frame][form]}, line {line}: {error}") from None
-                questions.append(schema.Question(question, answer, kind=kind))
-    except AnnotationFileError as error:
-        raise FrameError(str(error)) from None
-    return schema.FrameAnnotations(questions=tuple(questions))
+    kinds = {"Classification": answer_kinds(SOURCE), "Sentence": _of_sentence}
+    found = [
+        question
+        for form in FORMS
+        if form in asked[frame]
+        for question in questions(asked[frame][form], kinds[form])
+    ]
+    return schema.FrameAnnotations(questions=tuple(found))
+
+
+def _of_sentence(answer: str) -> str:
+    del answer
+    return "sentence"

@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from surgzoo.datasets.annotation_files import AnnotationFileError, FrameError, Node, json_file, text
+from surgzoo.datasets.intervals import bridged
 from surgzoo.datasets.layout import File
 from surgzoo.db import boxes, ontology, schema
 
@@ -77,19 +78,14 @@ class LabelFile:
 
     def segments(self) -> tuple[schema.Segment, ...]:
         """Runs of frames of one phase, whether or not their images are there."""
-        runs: list[tuple[schema.Label, int, int]] = []
-        for frame in sorted(self.frames):
-            try:
-                phase = self.phase(frame)
-            except FrameError:
-                phase = None  # the frame itself is quarantined when it is stored
-            if phase is None:
-                continue
-            if runs and runs[-1][0] == phase and frame - runs[-1][2] <= LONGEST_GAP:
-                runs[-1] = (phase, runs[-1][1], frame)
-            else:
-                runs.append((phase, frame, frame))
-        return tuple(schema.Segment("phase", label, first, last + 1) for label, first, last in runs)
+        moments = ((frame, self._known_phase(frame)) for frame in sorted(self.frames))
+        return bridged("phase", moments, LONGEST_GAP)
+
+    def _known_phase(self, frame: int) -> schema.Label | None:
+        try:
+            return self.phase(frame)
+        except FrameError:
+            return None  # the frame itself is quarantined when it is stored
 
     def _label(self, kind: str, number: float) -> schema.Label | None:
         if number < 0:

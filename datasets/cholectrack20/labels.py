@@ -16,6 +16,7 @@ import dataclasses
 
 from surgzoo.datasets.annotation_files import AnnotationFileError, FrameError, Node, json_file
 from surgzoo.datasets.cholect50.labels import LONGEST_GAP, triplet_parts
+from surgzoo.datasets.intervals import bridged
 from surgzoo.datasets.layout import File
 from surgzoo.db import boxes, ontology, schema
 
@@ -144,20 +145,15 @@ class LabelFile:
 
 def segments(labels: LabelFile) -> tuple[schema.Segment, ...]:
     """Runs of annotated seconds of one phase; frames without instrument have no record."""
-    runs: list[tuple[schema.Label, float, float]] = []
-    for frame in sorted(labels.frames):
-        try:
-            phase = labels.phase(frame)
-        except FrameError:
-            phase = None  # the frame itself is quarantined when it is stored
-        if phase is None:
-            continue
-        time = seconds(frame)
-        if runs and runs[-1][0] == phase and time - runs[-1][2] <= LONGEST_GAP:
-            runs[-1] = (phase, runs[-1][1], time)
-        else:
-            runs.append((phase, time, time))
-    return tuple(schema.Segment("phase", label, first, last + 1) for label, first, last in runs)
+    moments = ((seconds(frame), _known_phase(labels, frame)) for frame in sorted(labels.frames))
+    return bridged("phase", moments, LONGEST_GAP)
+
+
+def _known_phase(labels: LabelFile, frame: int) -> schema.Label | None:
+    try:
+        return labels.phase(frame)
+    except FrameError:
+        return None  # the frame itself is quarantined when it is stored
 
 
 def seconds(frame: int) -> float:

@@ -11,7 +11,7 @@ from surgzoo.datasets import frames as frame_readers
 from surgzoo.datasets import masks
 from surgzoo.datasets.annotation_files import FrameError
 from surgzoo.datasets.frames import Still
-from surgzoo.datasets.kvasir_instrument.labels import Boxes, read_boxes, without_ending
+from surgzoo.datasets.kvasir_instrument.labels import Boxes, read_boxes
 from surgzoo.datasets.layout import File, Tree
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
 from surgzoo.db import identity, ontology, schema
@@ -119,11 +119,7 @@ def _native(folder: str, file: File) -> str:
 
 
 def _by_name(tree: Tree, pattern: str) -> dict[str, File]:
-    out: dict[str, File] = {}
-    for file, _ in tree.match(pattern):
-        if out.setdefault(without_ending(file.name), file) is not file:
-            raise tree.error(f"{out[without_ending(file.name)]} and {file} are the same image")
-    return out
+    return tree.one_each(pattern, lambda match: match[1].lower(), "are the same image")
 
 
 def _found(native: str, image: np.ndarray) -> schema.FrameAnnotations:

@@ -15,7 +15,6 @@ from surgzoo.datasets.kvasir_instrument.labels import (
     Boxes,
     read_boxes,
     read_list,
-    without_ending,
 )
 from surgzoo.datasets.layout import File, Tree
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
@@ -106,11 +105,7 @@ test.txt
 
 
 def _by_name(tree: Tree, pattern: str) -> dict[str, File]:
-    out: dict[str, File] = {}
-    for file, _ in tree.match(pattern):
-        if out.setdefault(without_ending(file.name), file) is not file:
-            raise tree.error(f"{out[without_ending(file.name)]} and {file} are the same image")
-    return out
+    return tree.one_each(pattern, lambda match: match[1].lower(), "are the same image")
 
 
 def _label(

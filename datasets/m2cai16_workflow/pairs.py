@@ -28,8 +28,4 @@ def pairs(tree: Tree, stem: str) -> dict[str, tuple[File | None, File]]:
 
 
 def _by_name(tree: Tree, pattern: str) -> dict[str, File]:
-    out: dict[str, File] = {}
-    for file, match in tree.match(pattern):
-        if out.setdefault(match[1].lower(), file) != file:
-            raise tree.error(f"{out[match[1].lower()]} and {file} are the same file twice")
-    return out
+    return tree.one_each(pattern, lambda match: match[1].lower(), "are the same file twice")

@@ -51,10 +51,9 @@ labels/bern/labels_by70_splits/labels/{train,val,test}/*.pickle   optional
         }
         if not labels:
             raise tree.error("there are no label files")
-        media: dict[str, File] = {}
-        for file, match in tree.match(r"(?:.*/)?([BS]BP\d\d)\.mp4"):
-            if media.setdefault(match[1].upper(), file) != file:
-                raise tree.error(f"{media[match[1].upper()]} and {file} are the same video")
+        media = tree.one_each(
+            r"(?:.*/)?([BS]BP\d\d)\.mp4", lambda match: match[1].upper(), "are the same video"
+        )
         missing = sorted(media.keys() - labels.keys())
         if missing:
             raise tree.error(f"label files are missing: {', '.join(missing[:5])}")

@@ -63,10 +63,7 @@ OphNet2024_trimmed_phase/OphNet2024_loca_challenge_phase_trimmed.csv
             trimmed = read_cases(file, challenge=True, trimmed=True)
         file = _only(tree, _SURGERIES)
         surgeries = read_surgeries(file) if file else {}
-        videos: dict[str, File] = {}
-        for file, match in tree.match(_VIDEO):
-            if videos.setdefault(match[1].lower(), file) is not file:
-                raise tree.error(f"{videos[match[1].lower()]} and {file} are the same video")
+        videos = tree.one_each(_VIDEO, lambda match: match[1].lower(), "are the same video")
         strange = sorted(videos.keys() - cases.keys() - surgeries.keys())
         if strange:
             raise tree.error(f"no table has a row of {', '.join(strange[:5])}")

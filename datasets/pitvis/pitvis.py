@@ -66,12 +66,7 @@ annotations_NN.csv     int_video,int_time,int_step,int_instrument1,int_instrumen
 
 
 def _numbered(tree: Tree, pattern: str) -> dict[int, File]:
-    out: dict[int, File] = {}
-    for file, match in tree.match(pattern):
-        if int(match[1]) in out:
-            raise tree.error(f"{out[int(match[1])]} and {file} are of the same video")
-        out[int(match[1])] = file
-    return out
+    return tree.one_each(pattern, lambda match: int(match[1]), "are of the same video")
 
 
 def _label(seconds: dict[int, Second], time: float, image: np.ndarray) -> schema.FrameAnnotations:

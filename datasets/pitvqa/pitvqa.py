@@ -8,12 +8,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from surgzoo.datasets import frames as frame_readers
-from surgzoo.datasets.annotation_files import AnnotationFileError, FrameError
 from surgzoo.datasets.frames import Still
 from surgzoo.datasets.layout import File, Tree
-from surgzoo.datasets.question_files import VOID, answer_kinds, pairs
+from surgzoo.datasets.question_files import answer_kinds, questions
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
-from surgzoo.db import ontology, schema
+from surgzoo.db import schema
 
 SOURCE = "pitvqa"
 
@@ -80,16 +79,5 @@ def _label(asked: dict[int, File], number: int, image: np.ndarray) -> schema.Fra
     del image
     if number not in asked:
         return schema.FrameAnnotations()
-    kind_of = answer_kinds(SOURCE)
-    questions = []
-    try:
-        for line, (question, answer) in pairs(asked[number]):
-            try:
-                kind = kind_of(answer)
-            except ontology.UnmappedLabelError as error:
-                raise FrameError(f"{asked[number]}, line {line}: {error}") from None
-            if kind != VOID:
-                questions.append(schema.Question(question, answer, kind=kind))
-    except AnnotationFileError as error:
-        raise FrameError(str(error)) from None
-    return schema.FrameAnnotations(questions=tuple(questions))
+    found = questions(asked[number], answer_kinds(SOURCE), drop_void=True)
+    return schema.FrameAnnotations(questions=found)
