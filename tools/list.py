@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from surgzoo.core.registry import Registry
-from surgzoo.db.source_cards import LAYOUTS
+from surgzoo.db.source_cards import LAYOUTS, shown_by
 from surgzoo.db.sources import sources
 from surgzoo.models import models
 from surgzoo.tasks import tasks
@@ -52,7 +52,7 @@ def _table(rows: list[dict]) -> str:
     """Sources as columns; `--json` has the rest (homepage, citation, evidence, procedures)."""
     columns = {
         "source": lambda row: row["name"],
-        "specialty": lambda row: ", ".join(row.get("specialties", ())) or "any",
+        "specialty": lambda row: ", ".join(row["specialties"]) or "any",
         "size": lambda row: textwrap.shorten(row.get("size", ""), 44, placeholder="…"),
         "licence": lambda row: textwrap.shorten(row["licence"], 22, placeholder="…"),
         "layout": lambda row: row.get("layout", "?"),
@@ -87,6 +87,7 @@ def _rows(registry: Registry, pattern: str) -> list[dict]:
                 "source": card.source,
                 "origin": entry.origin,
                 **card.details,
+                **(shown_by(name) if registry is sources else {}),
             }
         )
     return rows

@@ -56,24 +56,27 @@ class SourceCard:
     size: str
     published: dict[str, int] = dataclasses.field(default_factory=dict)
 
-    def entry(self, source: str) -> Card:
+    def entry(self) -> Card:
         """As the registry of sources holds it."""
         details = dataclasses.asdict(self)
         for key in ("summary", "licence", "builder", "homepage"):
             del details[key]
-        details["specialties"] = concepts_of(source, "specialty")
-        details["procedures"] = concepts_of(source, "procedure")
         return Card(self.summary, self.licence, self.homepage, details)
 
 
-def concepts_of(source: str, kind: str) -> tuple[str, ...]:
-    """Specialties or procedures that a source shows; () for one that may show any."""
-    return ontology.ids(source, kind) if source in ontology.sources() else ()
+def shown_by(source: str) -> dict[str, tuple[str, ...]]:
+    """Specialties and procedures of a source by its ontology table; () for one that may show any.
+
+    Not part of `entry`: every command that knows the sources would read all the tables.
+    """
+    known = source in ontology.sources()
+    kinds = {"specialties": "specialty", "procedures": "procedure"}
+    return {name: ontology.ids(source, kind) if known else () for name, kind in kinds.items()}
 
 
 @functools.cache
 def read_card(path: Path) -> SourceCard:
-    """Raises ValueError that names the file when a field is missing, unknown or of a wrong kind."""
+    """Raises ValueError that names the file when a field is missing or unknown."""
     with open(path, "rb") as file:
         try:
             values = tomllib.load(file)

@@ -22,7 +22,7 @@ def _register_folders() -> None:
     for path in sorted(path for place in places for path in Path(place).glob(f"*/{CARD_FILE}")):
         name = path.parent.name
         card = read_card(path)
-        sources.register(name, f"{PACKAGE}.{name}.{card.builder}", card.entry(name))
+        sources.register(name, f"{PACKAGE}.{name}.{card.builder}", card.entry())
 
 
 _register_folders()
