@@ -147,9 +147,15 @@ class Store:
     def check_scheme(self, scheme: str) -> None:
         """Raises ValueError for a split scheme that names no video."""
         if scheme not in self.schemes():
+            known = self.schemes()
             raise ValueError(
-                f"{self.source} has no split scheme '{scheme}'; it has "
-                f"{', '.join(self.schemes()) or 'none'}. Choose with --scheme"
+                f"{self.source} has no split scheme '{scheme}'; "
+                + (
+                    f"it has {', '.join(known)}. Choose with --scheme"
+                    if known
+                    else "nobody has split its videos. Split 'all' takes every one; "
+                    "surgzoo build_db --scheme='*=leak_free' splits them by operation"
+                )
             )
 
     def select(self, split: str, scheme: str = "default") -> list[records.StoredVideo]:

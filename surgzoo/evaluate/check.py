@@ -38,6 +38,7 @@ SCORED = 2000  # conversations a task that are scored, spread over the database;
 SCORED_PIXELS = 60
 DEALS = 20  # of the shuffle, and pairs a conversation for the chance
 DEALS_PIXELS = 5
+FEWEST = 10  # scored conversations below which only reading back and the truth are judged
 THOUSANDTH = 1e-3  # boxes are written in them
 NEAR = 0.05  # of the best score: how far the shuffle may be from chance
 APART = 0.1  # of the best score: how far below the truth the shuffle has to be
@@ -75,6 +76,8 @@ class Checked:
             return "nothing to score: the headline metric is defined for no conversation"
         if abs(self.truth - self.best) > 1e-6 * self.best:
             return f"the truth scores {self.truth:.4f} and not {self.best:g}"
+        if self.scored < FEWEST:
+            return None  # a shuffle of a handful says nothing
         if abs(self.shuffled - self.chance) > NEAR * self.best:
             return "the shuffled truth is not near chance"
         if self.shuffled > self.truth - APART * self.best:
@@ -199,6 +202,13 @@ def _headline(task: Task, scored: Sequence[Scored]) -> float:
     return float(task.metrics(scored)[task.headline])
 
 
+def verdict(item: Checked) -> str:
+    """In words, for the table."""
+    if item.problem:
+        return item.problem
+    return "sound" if item.scored >= FEWEST else "read back; too few to shuffle"
+
+
 def table(found: Sequence[Checked]) -> str:
     """A line a task: what was measured, and what is wrong with it."""
     rows = [
@@ -207,7 +217,7 @@ def table(found: Sequence[Checked]) -> str:
     for item in found:
         counts = (f"{item.conversations:,}", f"{item.read_back:,}", f"{item.scored:,}")
         values = (f"{v:.3f}" for v in (item.truth, item.shuffled, item.chance))
-        rows.append((item.task, *counts, item.headline, *values, item.problem or "sound"))
+        rows.append((item.task, *counts, item.headline, *values, verdict(item)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = (0, 4, 8)
     return "\n".join(

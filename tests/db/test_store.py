@@ -1,5 +1,7 @@
 """A small source through the whole base: written by TFDS, read back by arithmetic."""
 
+import copy
+import dataclasses
 import functools
 import json
 import pickle
@@ -121,6 +123,12 @@ def test_errors_name_what_is_missing(store, data_dir):
         store.frame("a", 4)
     with pytest.raises(ValueError, match=r"no split scheme 'official'; it has default"):
         store.select("train", "official")
+    unsplit = copy.copy(store)
+    unsplit.videos = [
+        dataclasses.replace(v, video=dataclasses.replace(v.video, splits={})) for v in store.videos
+    ]
+    with pytest.raises(ValueError, match=r"nobody has split its videos.*\*=leak_free"):
+        unsplit.select("train")
     with pytest.raises(NotPreparedError, match="surgzoo prepare --source=cholec80"):
         Store.open(data_dir, "cholec80")
     with pytest.raises(NotPreparedError, match="prepared configs: fps5"):

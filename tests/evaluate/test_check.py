@@ -231,10 +231,13 @@ def test_answers_that_are_all_alike_are_found(data_dir):
 
 
 def test_verdicts():
-    good = check.Checked("t", "accuracy", 9, 9, 9, 1.0, 1.0, 0.3, 0.31)
+    good = check.Checked("t", "accuracy", 90, 90, 90, 1.0, 1.0, 0.3, 0.31)
     assert good.problem is None
     assert "0.9000 and not 1" in dataclasses.replace(good, truth=0.9).problem
     assert "not near chance" in dataclasses.replace(good, shuffled=0.5).problem
+    few = dataclasses.replace(good, scored=2, shuffled=1.0)  # a deal of two changes little
+    assert few.problem is None and "0.9000" in dataclasses.replace(few, truth=0.9).problem
+    assert check.table([few]).endswith("read back; too few to shuffle")
     lines = check.table([good, dataclasses.replace(good, task="longer", truth=0.5)]).splitlines()
     assert lines[1].endswith("sound") and lines[2].startswith("longer") and "0.5000" in lines[2]
 
