@@ -54,13 +54,18 @@ videos/videoNN.mp4           the videos of Cholec80
         info = frame_readers.probe(media)
         late = [item.row for item in found if info and item.end > info.duration]
         notes = [f"rows {', '.join(map(str, late))} end after the video"] if late else []
+        notes += [
+            f"row {item.row} of the workbook: {item.problem}; its stretch is not annotated"
+            for item in found
+            if item.problem
+        ]
         annotations = schema.VideoAnnotations(notes=tuple(notes))
         return self.of_file(name, media, info, functools.partial(_label, found), annotations)
 
 
 def _label(found: tuple[Interval, ...], time: float, image: np.ndarray) -> schema.FrameAnnotations:
     del image
-    now = [item for item in found if item.start <= time <= item.end]
+    now = [item for item in found if item.start <= time <= item.end and not item.problem]
     if len({item.scores for item in now}) > 1:
         # Neighbours share the second at which one ends and the other begins: the later one counts.
         now = [item for item in now if time < item.end]

@@ -2,7 +2,9 @@
 
 The columns are found by the words in their heads, as names of the times differ between copies: a
 video number, the begin and the end of the interval (one column of minute:second, or a column of
-minutes and one of seconds), the three criteria, and a total that is checked.
+minutes and one of seconds), the three criteria, and a total that is checked. A row that ends before
+it begins, or whose total is not the sum, is wrong in a way that nobody can mend: its stretch counts
+as not annotated.
 """
 
 from __future__ import annotations
@@ -23,12 +25,16 @@ BEGIN, END = ("initial", "start", "begin"), ("final", "end")
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """[start, end] in seconds with the criteria's scores; `row` of the workbook."""
+    """[start, end] in seconds with the criteria's scores; `row` of the workbook.
+
+    `problem` says what is wrong with the row; its scores are not to be used then.
+    """
 
     row: int
     start: float
     end: float
     scores: tuple[int, ...]
+    problem: str = ""
 
     def criteria(self) -> tuple[schema.Criterion, ...]:
         """As the schema has them: half the score, so that 1 and 2 count as met.
@@ -55,17 +61,17 @@ def read_intervals(file: File) -> dict[int, tuple[Interval, ...]]:
     for number, cells in table[1:]:
         where = f"{file}, row {number}"
         scores = tuple(_score(cells.get(column, ""), where) for column in columns)
+        problem = ""
         if total and total in cells and _number(cells[total], where) != sum(scores):
-            raise AnnotationFileError(
-                f"{where}: the total is {cells[total]}, the criteria add up to {sum(scores)}"
-            )
+            problem = f"its total is {cells[total]}, its criteria add up to {sum(scores)}"
         digits = re.search(r"\d+", cells.get(video, ""))
         if digits is None:
             raise AnnotationFileError(f"{where}: no video number in {cells.get(video, '')!r}")
         start, stop = (_seconds(cells, part, where) for part in (begin, end))
         if not start < stop:
-            raise AnnotationFileError(f"{where}: the interval {start:g} to {stop:g} s is empty")
-        out.setdefault(int(digits[0]), []).append(Interval(number, start, stop, scores))
+            problem = f"it begins at {start:g} s and ends at {stop:g} s"
+            start, stop = stop, start
+        out.setdefault(int(digits[0]), []).append(Interval(number, start, stop, scores, problem))
     if not out:
         raise AnnotationFileError(f"{file}: no row below the heads")
     return {n: tuple(sorted(items, key=lambda i: i.start)) for n, items in sorted(out.items())}

@@ -1,7 +1,8 @@
 """HeiChole's label files: tables without header, a row for every frame of the video.
 
 Phase: frame, phase (0 .. 6 in Cholec80's order). Instrument: frame and 21 columns, of which the
-first seven are the categories. Action: frame, grasp, hold, cut, clip. Skill: five ratings, 1 to 5.
+first seven are the categories and the last is the shaft of some instrument whose tip is not in
+view. Action: frame, grasp, hold, cut, clip. Skill: five ratings, 1 to 5.
 Numbers stand for the ontology's rows in their order.
 """
 
@@ -14,6 +15,7 @@ from surgzoo.db import ontology, schema
 
 SOURCE = "heichole"
 INSTRUMENT_COLUMNS = 21
+SHAFT = "undefined shaft"  # the last of them
 LOWEST, HIGHEST = 1, 5
 
 
@@ -35,20 +37,25 @@ def read_phases(file: File) -> Runs:
 
 
 def read_instruments(file: File) -> Runs:
-    """Frame -> instruments by category. Raises AnnotationFileError."""
-    names = natives("instrument")
-    unused = [f"column {n}" for n in range(len(names) + 2, INSTRUMENT_COLUMNS + 2)]
+    """Frame -> instruments by category; None where only a shaft of nobody knows what is in view.
 
-    def value(row: Row) -> tuple[schema.Instrument, ...]:
+    Raises AnnotationFileError.
+    """
+    names = natives("instrument")
+    unused = [f"column {n}" for n in range(len(names) + 2, INSTRUMENT_COLUMNS + 1)]
+
+    def value(row: Row) -> tuple[schema.Instrument, ...] | None:
         if any(_flag(row, name) for name in unused):
             raise row.error(f"a category beyond the {len(names)} known ones is set")
-        return tuple(
+        found = tuple(
             schema.Instrument(ontology.label(SOURCE, "instrument", name))
             for name in names
             if _flag(row, name)
         )
+        # An instrument is there: "none" would be wrong.
+        return None if _flag(row, SHAFT) and not found else found
 
-    return frame_runs(file, ["Frame", *names, *unused], value, header=False)
+    return frame_runs(file, ["Frame", *names, *unused, SHAFT], value, header=False)
 
 
 def read_actions(file: File) -> Runs:

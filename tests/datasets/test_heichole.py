@@ -128,6 +128,16 @@ def test_what_is_missing_is_said(tmp_path):
         prepared(tmp_path, overwrite=True)
 
 
+def test_a_shaft_of_an_unknown_instrument_is_not_none(tmp_path):
+    raw = write(tmp_path / "raw", seconds=3)
+    rows = [instruments(20)] * 25 + [instruments(0, 20)] * 25 + [instruments()] * 25
+    write_text(raw / ROOT.format(kind="Instrument", number=3), table(rows))
+    store = prepared(tmp_path)
+    found = [r.annotations.instruments for r in store.records(store.videos[0])]
+    assert found[0] is None and found[2] == ()  # something is there; nothing is
+    assert [i.label.concept for i in found[1]] == ["grasper"]
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "message"),
     [
@@ -135,6 +145,7 @@ def test_what_is_missing_is_said(tmp_path):
         ("Phase", "0,1\n2,1\n", "line 2: frame 2 where 1 should follow"),
         ("Phase", "0,1,1\n", "line 1: 3 fields, not 2"),
         ("Instrument", table([instruments(9)]), "a category beyond the 7 known ones"),
+        ("Instrument", table([instruments(19)]), "a category beyond the 7 known ones"),
         ("Action", "0,1,0,0,2\n", "line 1: clip is '2', neither 0 nor 1"),
         ("Action", "", "no row of a frame"),
     ],
