@@ -47,21 +47,26 @@ def decode_with(threads: int) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Quarantined:
-    """A frame (or a rest of a video) that could not be used, and why."""
+    """A frame (or a rest of a video) that could not be used, and why.
+
+    `absent` marks a video that has labels and no media: whoever holds a part of a release has many
+    of them, and nothing is wrong with what is there.
+    """
 
     video: str
     where: str  # file, and frame or line in it
     reason: str
+    absent: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Lost:
-    """`VideoJob.frames` of a video that cannot be stored at all: labels without media, say."""
+    """`VideoJob.frames` of a video of which the labels are there and the media are not."""
 
     item: Quarantined
 
     def __call__(self) -> Items:
-        yield self.item
+        yield dataclasses.replace(self.item, absent=True)
 
 
 @dataclasses.dataclass(frozen=True)

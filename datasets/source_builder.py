@@ -4,7 +4,8 @@ A builder subclasses `SourceBuilder` and implements `jobs(tree)`: one `VideoJob`
 `frames` is a picklable function without arguments that yields `FrameRecord`s in video order
 (`frames.from_video`, `frames.from_images`). A frame that cannot be used is yielded as `Quarantined`
 with a reason; it is written to `quarantine.jsonl`, counted, and above
-`SourceConfig.max_quarantined` (a share of all frames) the build fails.
+`SourceConfig.max_quarantined` (a share of all frames) the build fails. A video that is not there at
+all (`SourceBuilder.lost`) is written there too, but does not count: many labs hold a part.
 
 A video is a shard: the worker that decodes it writes it, one frame in memory at a time. Shards wait
 in a folder `incomplete_<version>` beside the finished versions until all are there. A build that
@@ -137,7 +138,7 @@ class SourceBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrati
     def lost(
         self, name: str, where: str, reason: str, segments: tuple[schema.Segment, ...] = ()
     ) -> VideoJob:
-        """A job that only reports that a video cannot be stored; `segments` are for inspection."""
+        """A job that only reports that a video is not there; `segments` are for inspection."""
         item = Lost(Quarantined(name, where, reason))
         return VideoJob(self.video(name), item, schema.VideoAnnotations(segments))
 
@@ -187,15 +188,22 @@ class SourceBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrati
 
     def _judge(self, shards: list[Shard]) -> None:
         quarantined = [item for shard in shards for item in shard.quarantined]
+        broken = [item for item in quarantined if not item.absent]
         stored = sum(shard.count for shard in shards)
-        total = stored + len(quarantined)
-        if not stored or len(quarantined) > self.builder_config.max_quarantined * total:
-            reasons = "\n".join(f"  {q.where}: {q.reason}" for q in quarantined[:SHOWN])
+        total = stored + len(broken)
+        if stored and len(broken) <= self.builder_config.max_quarantined * total:
+            return
+        reasons = "\n".join(f"  {q.where}: {q.reason}" for q in (broken or quarantined)[:SHOWN])
+        if not broken:
             raise ValueError(
-                f"{self.source}: {len(quarantined)} of {total} frames or videos could not be used, "
-                f"more than the limit of {self.builder_config.max_quarantined:.0%}. The first:\n"
-                f"{reasons}"
+                f"{self.source}: of {len(quarantined)} videos with labels none is there. The "
+                f"first:\n{reasons}"
             )
+        raise ValueError(
+            f"{self.source}: {len(broken)} of {total} frames or videos could not be used, "
+            f"more than the limit of {self.builder_config.max_quarantined:.0%}. The first:\n"
+            f"{reasons}"
+        )
 
     def _publish(self, jobs: list[VideoJob], shards: list[Shard], staged: Path) -> None:
         """Moves the shards to their names in the TFDS folder and writes the index."""

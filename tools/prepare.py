@@ -9,6 +9,8 @@ with every annotation. What cannot be used is written to quarantine.jsonl beside
 
 from __future__ import annotations
 
+import json
+
 from absl import flags
 
 from surgzoo.db import records
@@ -48,12 +50,15 @@ def main(argv: list[str]) -> None:
 def summary(store: Store) -> str:
     """What was prepared, in a few lines."""
     with open(store.path / records.QUARANTINE_FILE, encoding="utf-8") as file:
-        quarantined = sum(1 for _ in file)
+        items = [json.loads(line) for line in file]
+    absent = sum(item.get("absent", False) for item in items)
     schemes = sorted({scheme for stored in store.videos for scheme in stored.video.splits})
     lines = [f"{store.source}: {len(store.videos)} videos, {len(store)} frames in {store.path}"]
     for scheme in schemes:
         counts = {s: len(store.select(s, scheme)) for s in ("train", "val", "test")}
         lines.append(f"  split {scheme}: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
     notes = sum(len(stored.annotations.notes) for stored in store.videos)
-    lines.append(f"  quarantined: {quarantined}, notes of the reader: {notes}")
+    lines.append(f"  quarantined: {len(items) - absent}, notes of the reader: {notes}")
+    if absent:
+        lines.append(f"  {absent} videos have labels and are not there ({records.QUARANTINE_FILE})")
     return "\n".join(lines)

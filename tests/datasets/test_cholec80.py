@@ -282,6 +282,7 @@ def test_labels_without_a_video_are_quarantined(tmp_path):
             "video": "video02",
             "where": "videos/video02.mp4",
             "reason": "labels are there, the video is not",
+            "absent": True,
         }
     ]
 

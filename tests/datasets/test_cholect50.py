@@ -356,6 +356,7 @@ def test_missing_parts_are_reported(tmp_path):
             "video": "VID02",
             "where": "videos/VID02",
             "reason": "labels are there, the frames are not",
+            "absent": True,
         }
     ]
     (raw / "labels" / "VID01.json").unlink()

@@ -65,7 +65,9 @@ def test_quarantine_is_written_and_limited(tmp_path, monkeypatch):
     monkeypatch.setattr(Sample, "plan", (("a", 60, 1), ("b", 60, 0)))
     path = prepare(Sample, tmp_path, workers=1)
     (line,) = (path / records.QUARANTINE_FILE).read_text().splitlines()
-    assert json.loads(line) == {"video": "a", "where": "a.mp4, frame 60", "reason": "broken"}
+    assert json.loads(line) == {
+        "video": "a", "where": "a.mp4, frame 60", "reason": "broken", "absent": False
+    }  # fmt: skip
     monkeypatch.setattr(Sample, "plan", (("a", 6, 1), ("b", 6, 1)))
     with pytest.raises(
         ValueError, match=r"2 of 14 frames or videos could not be used(.|\n)*a.mp4, frame 6"
@@ -73,6 +75,30 @@ def test_quarantine_is_written_and_limited(tmp_path, monkeypatch):
         prepare(Sample, tmp_path / "other", workers=1)
     with pytest.raises(NotPreparedError, match="surgzoo prepare --source=sample"):
         Store.open(tmp_path / "other", "sample")
+
+
+class Partly(Sample):
+    """A release of thirty videos, of which a lab holds two."""
+
+    source = "partly"
+    held = ("a", "b")
+
+    def video(self, name, **facts):
+        return schema.Video(name, f"partly/{name}", "partly", "", "", "", {"default": "train"})
+
+    def jobs(self, tree):
+        there = [job for job in super().jobs(tree) if job.video.id in self.held]
+        return there + [self.lost(f"v{n}", f"v{n}.mp4", "not there") for n in range(28)]
+
+
+def test_videos_that_are_not_there_do_not_count_as_broken(tmp_path, monkeypatch):
+    path = prepare(Partly, tmp_path, workers=1)
+    assert [v.video.id for v in Store(path).videos] == ["a", "b"]
+    lines = [json.loads(x) for x in (path / records.QUARANTINE_FILE).read_text().splitlines()]
+    assert len(lines) == 28 and all(line["absent"] for line in lines)
+    monkeypatch.setattr(Partly, "held", ())
+    with pytest.raises(ValueError, match=r"of 28 videos with labels none is there(.|\n)*v0\.mp4"):
+        prepare(Partly, tmp_path / "none", workers=1)
 
 
 def test_a_failed_overwrite_keeps_what_was_there(tmp_path, monkeypatch):
