@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluate": "ask a trained model the questions of a split -> predictions.jsonl",
     "card": "what the prepared sources hold: counts, charts, samples -> card.html",
     "enrich": "let a language model rewrite traces and captions; a check keeps what is true",
+    "predict": "ask any chat server, or a trained model, and write a predictions file",
     "score": "score any predictions file against prepared data -> scores.json",
     "report": "one HTML page with tables, frames and curves of a run",
 }

@@ -16,7 +16,9 @@ _PREDICTIONS = flags.DEFINE_string("predictions", None, "predictions file (JSON 
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "where the sources were prepared")
 _SPLIT = flags.DEFINE_string("split", "test", "train, val, test or all")
 _SCHEME = flags.DEFINE_string("scheme", "default", "split scheme of the sources")
-_PROTOCOL = flags.DEFINE_enum("protocol", "open", ["open", "choice"], "how questions were put")
+_PROTOCOL = flags.DEFINE_enum(
+    "protocol", "open", ["open", "choice", "mixed"], "how questions were put"
+)
 _MISSING = flags.DEFINE_enum("missing", "report", ["report", "wrong"], "unanswered questions")
 _BASELINES = flags.DEFINE_bool("baselines", True, "score the trivial baselines beside")
 _OUT = flags.DEFINE_string("out", None, "scores file; default scores.json beside the predictions")

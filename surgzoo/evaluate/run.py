@@ -8,18 +8,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from surgzoo.core import config as config_lib
-from surgzoo.core import parallel
 from surgzoo.data import pipeline
 from surgzoo.data.conversations import conversations
 from surgzoo.evaluate.predict import predict
+from surgzoo.evaluate.predictors.local import restore
+from surgzoo.evaluate.predictors.questions import take
 from surgzoo.evaluate.report import report as write_report
 from surgzoo.evaluate.report import tables
 from surgzoo.evaluate.score import score
-from surgzoo.models.build import model_config
-from surgzoo.train.checkpoint import Checkpointer
 from surgzoo.train.experiment import Experiment
 
 
@@ -81,33 +78,18 @@ def evaluate(
             f"labels in the {settings.split} split"
         )
 
-    mesh = parallel.make_mesh(**dataclasses.asdict(experiment.mesh))
-    architecture = model_config(experiment.model.name, experiment.model.overrides)
-    model = architecture.build()
-    processor = architecture.processor(experiment.model.tokenizer or experiment.model.weights)
-    checkpoints = Checkpointer(run_dir / "checkpoints")
-    step = step if step is not None else checkpoints.latest
-    if step is None:
-        raise FileNotFoundError(f"{run_dir / 'checkpoints'} holds no finished checkpoint")
-    shapes = model.abstract()
-    shardings = parallel.shardings(parallel.param_specs(shapes, model.logical_axes(), mesh), mesh)
-    abstract = jax.tree.map(
-        lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), shapes, shardings
-    )
-    params = checkpoints.restore_params(abstract, step)
-    checkpoints.close()
-
+    found = restore(run_dir, experiment, step)
+    step, name = found.step, found.name
     folder = run_dir / f"eval-{settings.split}"
-    name = f"{experiment.model.name}/{experiment.name}@{step}"
     predict(
-        model,
-        params,
-        processor,
+        found.model,
+        found.params,
+        found.processor,
         items,
         stores,
         folder / "predictions.jsonl",
         name=name,
-        mesh=mesh,
+        mesh=found.mesh,
         batch_size=settings.batch_size,
         max_new_tokens=settings.max_new_tokens,
     )
@@ -137,10 +119,3 @@ def evaluate(
         scores.save(folder / "scores.json")
         table = tables.summary(scores, {})
     return Result(folder, table, page)
-
-
-def take(items: list, limit: int | None) -> list:
-    """At most `limit` items, evenly spaced, so that every video keeps its share."""
-    if limit is None or len(items) <= limit:
-        return items
-    return [items[i * len(items) // limit] for i in range(limit)]

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -90,6 +92,26 @@ def test_take_is_even():
     assert run.take(list(range(10)), None) == list(range(10))
     assert run.take(list(range(10)), 5) == [0, 2, 4, 6, 8]
     assert run.take(list(range(3)), 5) == [0, 1, 2]
+
+
+def test_a_run_as_predictor_writes_the_same_answers(trained, small_data, tmp_path):
+    """surgzoo predict --run_dir gives the file that surgzoo evaluate scores."""
+    result = run.evaluate(trained, report=False)
+    out = tmp_path / "ours.jsonl"
+    command = [
+        *(sys.executable, "-m", "surgzoo.tools.main", "predict", f"--run_dir={trained}"),
+        *("--sources=synthsurg.small", f"--tasks={','.join(TASKS)}", f"--data_dir={small_data}"),
+        *("--limit=9", f"--out={out}"),
+    ]
+    for told in ("18 questions asked, 0 were", "0 questions asked, 18 were"):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0 and told in done.stdout, done.stderr
+    said = {line["id"]: line["text"] for line in map(json.loads, out.read_text().splitlines())}
+    assert said == {line["id"]: line["text"] for line in lines(result)}
+    wrong = subprocess.run([*command, "--prices=1,2"], capture_output=True, text=True)
+    assert "--prices is for a server" in wrong.stderr
+    wrong = subprocess.run([*command, "--protocol=choice"], capture_output=True, text=True)
+    assert "protocol 'open' and not 'choice'" in wrong.stderr
 
 
 def test_short_batches_are_filled_not_recompiled(trained, monkeypatch):

@@ -29,6 +29,19 @@ def key(model: str, messages: list[dict[str, str]], temperature: float) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+def hold(file: int) -> bool:
+    """Keeps other processes out of an open file until it is closed; False if one has it."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks
+    return True
+
+
 class Cache:
     """Replies by key; safe to use from several threads of one process.
 
@@ -55,16 +68,10 @@ class Cache:
 
     def _hold(self) -> None:
         """Keeps other processes out: their torn lines would be taken for a crash's, and cut."""
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not hold(self._file):
             raise CacheError(
                 f"{self.path} is in use by another run: wait for it, or name another cache"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
+            )
 
     def _load(self) -> None:
         place = 0

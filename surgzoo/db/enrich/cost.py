@@ -15,6 +15,18 @@ GROWTH = 1.3  # a natural sentence is longer than a composed one
 OVERHEAD = 12  # tokens of the chat template
 
 
+@dataclasses.dataclass(frozen=True)
+class Prices:
+    """Of a million prompt tokens and of a million written ones, in any currency."""
+
+    prompt: float = 0.0
+    completion: float = 0.0
+
+    def of(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """What so many tokens cost."""
+        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
+
+
 @dataclasses.dataclass
 class Estimate:
     """Requests still to be made and their tokens; prices are per million tokens."""
@@ -37,9 +49,9 @@ class Estimate:
         self.completion_tokens += round(GROWTH * tokens(item.text))
 
     def price(self, per_million_in: float, per_million_out: float) -> float:
-        return (
-            self.prompt_tokens * per_million_in + self.completion_tokens * per_million_out
-        ) / 1e6
+        return Prices(per_million_in, per_million_out).of(
+            self.prompt_tokens, self.completion_tokens
+        )
 
 
 def tokens(text: str) -> int:

@@ -1,0 +1,86 @@
+"""A model of this zoo as a predictor: the checkpoint of a run, and its answers to any questions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from surgzoo.core import parallel
+from surgzoo.core.contract import Processor
+from surgzoo.data.media import Stores
+from surgzoo.db.schema import Conversation
+from surgzoo.evaluate.predict import predict as ask
+from surgzoo.models.build import model_config
+from surgzoo.train.checkpoint import Checkpointer
+from surgzoo.train.experiment import Experiment
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """A model with the parameters of a checkpoint. `name` says which: model/run@step."""
+
+    name: str
+    step: int
+    model: Any
+    params: Any
+    processor: Processor
+    mesh: Any
+
+
+def restore(run_dir: str | Path, experiment: Experiment, step: int | None = None) -> Restored:
+    """The model of a run, of its newest checkpoint by default.
+
+    Raises FileNotFoundError when there is none.
+    """
+    mesh = parallel.make_mesh(**dataclasses.asdict(experiment.mesh))
+    architecture = model_config(experiment.model.name, experiment.model.overrides)
+    model = architecture.build()
+    processor = architecture.processor(experiment.model.tokenizer or experiment.model.weights)
+    folder = Path(run_dir) / "checkpoints"
+    checkpoints = Checkpointer(folder)
+    step = step if step is not None else checkpoints.latest
+    if step is None:
+        raise FileNotFoundError(f"{folder} holds no finished checkpoint")
+    shapes = model.abstract()
+    shardings = parallel.shardings(parallel.param_specs(shapes, model.logical_axes(), mesh), mesh)
+    abstract = jax.tree.map(
+        lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), shapes, shardings
+    )
+    params = checkpoints.restore_params(abstract, step)
+    checkpoints.close()
+    name = f"{experiment.model.name}/{experiment.name}@{step}"
+    return Restored(name, step, model, params, processor, mesh)
+
+
+def predict(
+    run_dir: str | Path,
+    experiment: Experiment,
+    conversations: Sequence[Conversation],
+    stores: Stores,
+    path: str | Path,
+    *,
+    step: int | None = None,
+    batch_size: int | None = None,
+) -> int:
+    """Appends the answers of a run's model to `path`; returns how many were asked now.
+
+    Questions that the file already answers are not asked. Raises FileNotFoundError when the run has
+    no checkpoint, PredictionsError when the file holds the answers of another model.
+    """
+    found = restore(run_dir, experiment, step)
+    return ask(
+        found.model,
+        found.params,
+        found.processor,
+        conversations,
+        stores,
+        path,
+        name=found.name,
+        mesh=found.mesh,
+        batch_size=batch_size or experiment.eval.batch_size,
+        max_new_tokens=experiment.eval.max_new_tokens,
+    )
