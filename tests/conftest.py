@@ -21,6 +21,21 @@ def small_data(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def whole_database(small_data, tmp_path_factory):
+    """synthsurg's `small` and a database of all tasks, with the wording of a training database:
+    choices, first exchanges and traces among them. Do not write into it."""
+    from surgzoo.datasets.surg_sigma_db import plan
+    from surgzoo.datasets.surg_sigma_db.surg_sigma_db import build
+    from surgzoo.tasks import tasks
+
+    folder = tmp_path_factory.mktemp("whole_database")
+    (folder / "synthsurg").symlink_to(small_data / "synthsurg")
+    stores = build(plan.make(folder, ["synthsurg.small"], ["all"]), workers=1)
+    assert list(stores) == tasks.names() and None not in stores.values()
+    return folder
+
+
+@pytest.fixture(scope="session")
 def small_database(small_data, tmp_path_factory):
     """A data_dir with synthsurg's `small` and a database of two tasks. Do not write into it."""
     from surgzoo.datasets.surg_sigma_db import plan

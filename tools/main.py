@@ -33,6 +33,7 @@ COMMANDS = {
     "enrich": "let a language model rewrite traces and captions; a check keeps what is true",
     "predict": "ask any chat server, or a trained model, and write a predictions file",
     "score": "score any predictions file against prepared data -> scores.json",
+    "compare": "two predictions files on the same questions: difference, interval, test",
     "report": "one HTML page with tables, frames and curves of a run",
 }
 

@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import difflib
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from surgzoo.data.conversations import address
 from surgzoo.db import schema
+from surgzoo.db.store import NotPreparedError, Store, newest
 from surgzoo.evaluate.pixels import Judge
 from surgzoo.evaluate.predictions import Prediction, PredictionsError, read_predictions
 from surgzoo.evaluate.truth import Truth, load_truth, named, place, uncollected
+from surgzoo.metrics import bootstrap
 from surgzoo.tasks.base import Parsed, Scored, Task
 from surgzoo.tasks.pixels import PixelTask
 from surgzoo.tasks.wording import Wording
@@ -30,8 +34,7 @@ from surgzoo.tasks.wording import Wording
 Group = Literal["all", "source", "procedure", "video"]
 Policy = Literal["report", "wrong"]
 
-RESAMPLES = 1000  # of the bootstrap over videos
-FEWEST_VIDEOS = 5  # below this an interval over videos would say nothing
+FEWEST_VIDEOS = 5  # operations; below this an interval over them would say nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +52,9 @@ class Row:
     """The scores of one task on one group of conversations.
 
     `group` says what `name` is: "all", a source ("source.config"), a procedure or a video (its
-    place). `interval` is the 95 % bootstrap interval of the headline over videos. A metric that is
-    undefined on the group (NaN) is None. `latency` is the mean in seconds.
+    place). `interval` is the 95 % bootstrap interval of the headline over operations, None for few
+    of them (FEWEST_VIDEOS) and for a single video. A metric that is undefined on the group (NaN) is
+    None. `latency` is the mean in seconds.
     """
 
     task: str
@@ -174,6 +178,9 @@ def read_all(
     if not items:
         raise PredictionsError(f"{predictions} holds no prediction")
     named_sources, named_tasks = named(item.id for item in items)
+    if not sources:
+        for name in named_sources:
+            _check_rate(data_dir, name)
     truth = load_truth(
         data_dir,
         sources or named_sources,
@@ -183,6 +190,22 @@ def read_all(
         wording=wording,
     )
     return items, truth
+
+
+def _check_rate(data_dir: str | Path, name: str) -> None:
+    """Raises NotPreparedError where ids name another config, so another rate, than is prepared."""
+    source, config = name.split(".", 1)
+    parent = Path(data_dir).expanduser() / source
+    there = sorted(folder.name for folder in parent.glob("*") if newest(folder))
+    if not there or config in there:
+        return
+    rates = [f"{c} ({Store(newest(parent / c)).videos[0].video.fps:g} a second)" for c in there]
+    raise NotPreparedError(
+        f"the predictions are on '{name}', but of {source} {', '.join(rates)} is what {data_dir} "
+        "holds. Ids count frames at the rate of their config, so one cannot be scored on another. "
+        f"Run `surgzoo prepare --source={source} --builder_config={config} --data_dir={data_dir}`, "
+        "or predict on what is there."
+    )
 
 
 @uncollected()
@@ -211,27 +234,29 @@ def score_graded(
     if strangers and unknown == "error":
         raise PredictionsError(
             f"{len(strangers)} predictions name no conversation of the prepared data, the first "
-            f"{', '.join(strangers[:3])}. Were they made on another preparation or with another "
-            "version of the task? (unknown='report' scores the others.)"
+            f"{', '.join(strangers[:3])}. {_stranger(truth, strangers[0])} (unknown='report' "
+            "scores the others.)"
         )
     if not graded:
         raise PredictionsError(
-            f"none of the {len(strangers) + outside} predictions is on a video of split "
-            f"'{truth.split}' ({truth.scheme}); {outside} are on videos of other splits"
+            f"none of the {len(strangers) + outside.total()} predictions is on a video of split "
+            f"'{truth.split}' ({truth.scheme}); {outside.total()} are on videos of other splits"
+            + (f" ({found})" if (found := _splits(truth, outside)) else "")
         )
     rows = []
     for task in truth.tasks:
         rows += _task_rows(truth, task, graded, missing)
     models = sorted({item.prediction.model for item in graded.values()})
-    return Scores(models, truth.split, truth.scheme, missing, rows, strangers, outside)
+    return Scores(models, truth.split, truth.scheme, missing, rows, strangers, outside.total())
 
 
 class Grading(NamedTuple):
-    """What `grade` read: id -> graded, ids of no conversation, number outside the split."""
+    """What `grade` read: id -> graded, ids of no conversation, places outside the split -> number
+    of predictions on them."""
 
     graded: dict[str, Graded]
     strangers: list[str]
-    outside: int
+    outside: collections.Counter[str]
 
 
 def grade(
@@ -243,7 +268,7 @@ def grade(
     """
     graded: dict[str, Graded] = {}
     strangers: list[str] = []
-    outside = 0
+    outside: collections.Counter[str] = collections.Counter()
     judge = Judge(truth.stores, folder)
     for prediction in predictions:
         conversation = truth.conversations.get(prediction.id)
@@ -255,10 +280,42 @@ def grade(
                 parsed = read_answer(prediction, conversation, task)
             graded[prediction.id] = Graded(conversation, prediction, *parsed)
         elif place(prediction.id) in truth.others:
-            outside += 1
+            outside[place(prediction.id)] += 1
         else:
             strangers.append(prediction.id)
     return Grading(graded, strangers, outside)
+
+
+def _stranger(truth: Truth, id: str) -> str:
+    """Why an id may name no conversation, with the nearest one that there is."""
+    source, config, video, frame, task, _ = address(id)
+    where, store = place(id), truth.stores.get(f"{source}.{config}")
+    if store is not None and where not in truth.videos:
+        near = difflib.get_close_matches(video, [v.video.id for v in store.videos], n=1, cutoff=0)
+        return f"{source}.{config} has no video '{video}'; the nearest is '{near[0]}'."
+    if where not in truth.videos:
+        return f"{source}.{config} is not scored here."
+    stored = truth.videos[where]
+    if frame >= stored.count:
+        return (
+            f"Frame {frame} is past the end of {where}, which has {stored.count} at "
+            f"{stored.video.fps:g} a second: were the frames taken at another rate?"
+        )
+    asked = [c for c in truth.conversations if place(c) == where and address(c)[4] == task]
+    if not asked:
+        return f"There is no question of {task} on {where}."
+    near = min(asked, key=lambda c: (abs(address(c)[3] - frame), c))
+    return f"The nearest is {near}. Were they made with another version of the task or data?"
+
+
+def _splits(truth: Truth, places: Mapping[str, int]) -> str:
+    """How many predictions are on which split, "200 on 'train'"."""
+    counts: collections.Counter[str] = collections.Counter()
+    for where, count in places.items():
+        source, video = where.split("/", 1)
+        splits = truth.stores[source].video(video).video.splits
+        counts[splits.get(truth.scheme, "none")] += count
+    return ", ".join(f"{count} on '{split}'" for split, count in counts.most_common())
 
 
 def read_answer(prediction: Prediction, conversation: schema.Conversation, task: Task) -> Parsed:
@@ -297,12 +354,29 @@ def _task_rows(truth: Truth, task: str, graded: dict[str, Graded], missing: Poli
             rows.append(dataclasses.replace(rows[0], group=key[0], name=key[1]))
         else:
             rows.append(_row(truth, task, key, members[key], graded, missing))
-    if rows:
-        videos = [row for row in rows if row.group == "video"]
-        scale = truth.tasks[task].scales.get(rows[0].headline)
-        interval = _interval(rows[0].value, videos, 1.0 if scale is None else math.inf)
-        rows[0] = dataclasses.replace(rows[0], interval=interval)
     return rows
+
+
+def tallies(
+    truth: Truth, task: str, scored: Iterable[tuple[str, Scored]]
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """Operation (canonical id, so that two sources with one patient count once) -> `Task.tally`."""
+    operations: dict[str, list[Scored]] = collections.defaultdict(list)
+    for id, item in scored:
+        operations[truth.video(id).canonical].append(item)
+    rule = truth.tasks[task]
+    return {name: rule.tally(items) for name, items in operations.items()}
+
+
+def stacked(
+    found: Mapping[str, Mapping[str, tuple[float, float]]], parts: Sequence[str] | None = None
+) -> np.ndarray:
+    """Tallies as an array [operations, parts, 2], for `metrics/bootstrap.py`."""
+    if parts is None:
+        parts = sorted({part for tally in found.values() for part in tally})
+    return np.array(
+        [[tally.get(part, (0.0, 0.0)) for part in parts] for tally in found.values()], float
+    )
 
 
 def _row(
@@ -334,6 +408,7 @@ def _row(
         unparsed=len(unparsed),
         reasons=count_reasons(item.error for item in unparsed),
         latency=sum(latencies) / len(latencies) if latencies else None,
+        interval=None if key[0] == "video" else _interval(truth, name, counted, scored),
     )
 
 
@@ -349,22 +424,8 @@ def _finite(value: float) -> float | None:
 
 
 def _interval(
-    value: float | None, videos: Sequence[Row], top: float = 1.0
+    truth: Truth, task: str, ids: Sequence[str], scored: Sequence[Scored]
 ) -> tuple[float, float] | None:
-    """95 % interval of a headline metric: percentile bootstrap over videos, clipped to [0, top].
-
-    Frames of one operation are alike, so whole videos are drawn again. What is resampled is the
-    mean of the videos' own values, weighted by their answers; its deviations are then laid around
-    `value` (exact for metrics that are means over answers, an approximation for F1 and its like).
-    None for fewer than FEWEST_VIDEOS videos.
-    """
-    videos = [row for row in videos if row.value is not None]
-    if value is None or len(videos) < FEWEST_VIDEOS:
-        return None
-    values = np.array([row.value for row in videos])
-    weights = np.array([row.predicted for row in videos], float)
-    draws = np.random.default_rng(0).integers(len(videos), size=(RESAMPLES, len(videos)))
-    means = (values * weights)[draws].sum(1) / np.maximum(weights[draws].sum(1), 1)
-    deviations = np.quantile(means, (0.025, 0.975)) - np.average(values, weights=weights)
-    low, high = np.clip(value + deviations, 0.0, top)
-    return float(low), float(high)
+    """95 % interval of the headline over operations; None for fewer than FEWEST_VIDEOS."""
+    found = tallies(truth, task, zip(ids, scored, strict=True))
+    return bootstrap.interval(stacked(found)) if len(found) >= FEWEST_VIDEOS else None

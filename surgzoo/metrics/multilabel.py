@@ -67,6 +67,12 @@ def micro(counted: Counts) -> Rates:
     return rates(counted.tp.total(), counted.fp.total(), counted.fn.total())
 
 
+def f1_parts(counted: Counts) -> tuple[float, float]:
+    """Numerator and denominator of the micro F1."""
+    twice = 2 * counted.tp.total()
+    return twice, twice + counted.fp.total() + counted.fn.total()
+
+
 def per_class(counted: Counts) -> dict[Hashable, Rates]:
     """Rates of each label that is in the truth."""
     return {

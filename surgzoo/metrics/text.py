@@ -60,6 +60,8 @@ def common_length(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
     """Length of the longest common subsequence."""
     if not first or not second:
         return 0
+    if first == second:
+        return len(first)
     codes = {token: code for code, token in enumerate(dict.fromkeys((*first, *second)))}
     columns = np.array([codes[token] for token in second])
     row = np.zeros(len(second) + 1, np.int64)

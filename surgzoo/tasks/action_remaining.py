@@ -17,7 +17,7 @@ from surgzoo.db.footage import Footage
 from surgzoo.db.schema import Clip, Conversation, Segment
 from surgzoo.metrics import duration
 from surgzoo.tasks import clips, reading, reading_seconds, templates, wording
-from surgzoo.tasks.base import ClipTask, Context, Parsed, Scored
+from surgzoo.tasks.base import ClipTask, Context, Parsed, Scored, Tally
 
 DERIVED = "remaining time from the end of the action"  # what a record says
 SHOWN = (0.2, 0.8)  # share of a segment that may be shown
@@ -89,11 +89,17 @@ class ActionRemaining(ClipTask):
         truth = [item.conversation.answer for item in scored]
         found = duration.errors(truth, said)
         return {
-            self.headline: duration.within(found, [max(0.5, RELATIVE * t) for t in truth]),
+            self.headline: duration.within(found, _tolerances(truth)),
             **{f"within_{limit}s": duration.within(found, limit) for limit in TOLERANCES},
             "mae": duration.mean_error(found),
             "parsed": sum(answer is not None for answer in said) / len(said),
         }
+
+    def tally(self, scored: Sequence[Scored]) -> Tally:
+        """Answers within the relative tolerance, of all."""
+        truth = [item.conversation.answer for item in scored]
+        found = duration.errors(truth, [item.answer for item in scored])
+        return {"": (len(truth) * duration.within(found, _tolerances(truth)), len(truth))}
 
     def reward(self, conversation: Conversation, text: str) -> float:
         """1 for the exact second, falling linearly to 0 at an error of 10 seconds."""
@@ -101,6 +107,10 @@ class ActionRemaining(ClipTask):
         if said is None:
             return 0.0
         return max(0.0, 1 - abs(said - conversation.answer) / max(TOLERANCES))
+
+
+def _tolerances(truth: Sequence[float]) -> list[float]:
+    return [max(0.5, RELATIVE * seconds) for seconds in truth]
 
 
 def whole(seconds: float) -> int:

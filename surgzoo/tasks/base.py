@@ -63,6 +63,10 @@ class Scored(NamedTuple):
     answer: Any | None
 
 
+# Part -> (numerator, denominator). Most tasks have one part, "".
+Tally = dict[str, tuple[float, float]]
+
+
 class Task(abc.ABC):
     """One of SurgΣ-DB's tasks. Stateless; one instance is registered."""
 
@@ -97,6 +101,14 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
         """Numbers over many answers, `headline` among them. Raises ValueError on an empty list."""
+
+    @abc.abstractmethod
+    def tally(self, scored: Sequence[Scored]) -> Tally:
+        """The headline metric as sums over answers, which add up over videos.
+
+        The headline is the mean over parts of numerator / denominator; parts of 0 / 0 are left out.
+        With nothing but 0 / 0 the headline is what `metrics` says by convention.
+        """
 
     @abc.abstractmethod
     def reward(self, conversation: Conversation, text: str) -> float:

@@ -19,7 +19,7 @@ from surgzoo.db.schema import Conversation
 from surgzoo.metrics import multilabel
 from surgzoo.metrics import text as metric
 from surgzoo.tasks import reading
-from surgzoo.tasks.base import Parsed, Scored, Task
+from surgzoo.tasks.base import Parsed, Scored, Tally, Task
 
 KINDS = ("phase", "step", "instrument", "verb", "target", "action")
 _NOT_SAID = ("null verb", "null target")  # a caption puts it in other words
@@ -36,8 +36,13 @@ def named(caption: str | None, options: Sequence[str]) -> list[str] | None:
     """The facts that a caption names, in its order, repetitions kept; None for no caption."""
     if caption is None:
         return None
-    items = reading.vocabulary(tuple(options)).scan(caption)
-    return [item.text for item in items if item.kind == "name"]
+    return list(_named(caption, tuple(options)))
+
+
+@functools.lru_cache(maxsize=1 << 14)  # scoring reads a caption for each table that it is in
+def _named(caption: str, options: tuple[str, ...]) -> tuple[str, ...]:
+    items = reading.vocabulary(options).scan(caption)
+    return tuple(item.text for item in items if item.kind == "name")
 
 
 class CaptionTask(Task):
@@ -91,6 +96,12 @@ class CaptionTask(Task):
             "rouge_l": float(np.mean(rouge)),
             "parsed": sum(answer is not None for answer in said) / len(said),
         }
+
+    def tally(self, scored: Sequence[Scored]) -> Tally:
+        """F1 of the named facts over all captions."""
+        wanted = [named(c.answer, c.options) for c, _ in scored]
+        given = [named(said, c.options) for c, said in scored]
+        return {"": multilabel.f1_parts(multilabel.counts(wanted, given))}
 
     def reward(self, conversation: Conversation, text: str) -> float:
         """F1 of the facts of this caption; ROUGE-L for one that states no fact."""

@@ -18,7 +18,7 @@ from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Box, Conversation, FrameAnnotations, Instrument, Tissue
 from surgzoo.metrics import detection
 from surgzoo.tasks import reading, reading_boxes
-from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored
+from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally
 
 NONE = "none"
 
@@ -150,6 +150,15 @@ class LabelBoxes(ImageTask):
             **{f"{name}_all": value for name, value in _measure(rest).items()},
             "parsed": sum(item.answer is not None for item in scored) / len(scored),
         }
+
+    def tally(self, scored: Sequence[Scored]) -> Tally:
+        """Sum of IoU over true boxes, of the questions about one class."""
+        images = [
+            detection.overlap(item.conversation.answer, item.answer)
+            for item in scored
+            if len(item.conversation.options) == 1
+        ]
+        return {"": (sum(i.total for i in images), sum(i.truth for i in images))}
 
     def reward(self, conversation: Conversation, text: str) -> float:
         """Mean IoU that charges false positives; 1 for a rightly said "none"."""

@@ -11,7 +11,7 @@ from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Conversation, FrameAnnotations, Label
 from surgzoo.metrics import multilabel
 from surgzoo.tasks import reading
-from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored
+from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally
 
 NONE = "none"
 
@@ -86,6 +86,11 @@ class LabelSet(ImageTask):
             "exact_match": multilabel.exact_match(truth, prediction),
             "parsed": sum(answer is not None for answer in prediction) / len(prediction),
         }
+
+    def tally(self, scored: Sequence[Scored]) -> Tally:
+        """F1 over all instances, 2 tp / (2 tp + fp + fn)."""
+        pairs = [(item.conversation.answer, item.answer) for item in scored]
+        return {"": multilabel.f1_parts(multilabel.counts(*zip(*pairs, strict=True)))}
 
     def reward(self, conversation: Conversation, text: str) -> float:
         """F1 of the set; 1 for a rightly said "none"."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 from surgzoo.db.schema import Conversation
 from surgzoo.metrics import classification
 from surgzoo.tasks import reading
-from surgzoo.tasks.base import Parsed, Scored, Task
+from surgzoo.tasks.base import Parsed, Scored, Tally, Task
 
 
 class OneLabel(Task):
@@ -75,6 +75,11 @@ class OneLabel(Task):
             },
             "parsed": sum(answer is not None for answer in prediction) / len(prediction),
         }
+
+    def tally(self, scored: Sequence[Scored]) -> Tally:
+        """Right answers of all."""
+        right = sum(item.answer == item.conversation.answer for item in scored)
+        return {"": (right, len(scored))}
 
     def reward(self, conversation: Conversation, text: str) -> float:
         """1 for the right name, else 0."""

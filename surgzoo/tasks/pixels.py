@@ -21,7 +21,7 @@ import numpy as np
 
 from surgzoo.db.schema import Conversation, Media, from_jsonable, to_jsonable
 from surgzoo.tasks import reading
-from surgzoo.tasks.base import Parsed, Scored, Task
+from surgzoo.tasks.base import Parsed, Scored, Tally, Task
 
 Comparison = Mapping[str, float]
 
@@ -102,6 +102,12 @@ class PixelTask(Task):
             **{name: _mean([item[name] for item in found]) for name in self.worst},
             "parsed": sum(item.answer is not None for item in scored) / len(scored),
         }
+
+    def tally(self, scored: Sequence[Scored]) -> Tally:
+        """Sum and number of the headline over answers for which it is defined."""
+        found = [(self.worst if i.answer is None else i.answer)[self.headline] for i in scored]
+        known = [value for value in found if not np.isnan(value)]
+        return {"": (sum(known), len(known))}
 
     def reward(self, conversation: Conversation, text: str) -> float:
         """Raises TypeError: a text holds no pixels."""

@@ -12,7 +12,7 @@ from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Conversation
 from surgzoo.metrics import classification
 from surgzoo.tasks import reading, reading_criteria, templates
-from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored
+from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally
 
 # What a set of criteria is called in a question. The guideline of SurgΣ-DB has these two.
 VIEWS = {
@@ -113,6 +113,16 @@ class SafetyAssessment(ImageTask):
             "parsed": sum(item.answer is not None for item in scored) / len(scored),
             **{f"accuracy/{name}": value for name, value in accuracies.items()},
         }
+
+    def tally(self, scored: Sequence[Scored]) -> Tally:
+        """Right answers about each criterion."""
+        sums: dict[str, tuple[int, int]] = {}
+        for conversation, answer in scored:
+            given = {} if answer is None else dict(map(tuple, answer))
+            for name, met in conversation.answer:
+                right, asked = sums.get(name, (0, 0))
+                sums[name] = right + (given.get(name) == met), asked + 1
+        return sums
 
     def reward(self, conversation: Conversation, text: str) -> float:
         """Share of the criteria that are right."""

@@ -20,7 +20,7 @@ from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Conversation
 from surgzoo.metrics import multilabel, triplet
 from surgzoo.tasks import reading, templates
-from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored
+from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally
 
 NONE = "none"
 BETWEEN = ", "  # the parts of an option
@@ -119,6 +119,12 @@ class TripletRecognition(ImageTask):
             },
             "parsed": sum(answer is not None for answer in prediction) / len(prediction),
         }
+
+    def tally(self, scored: Sequence[Scored]) -> Tally:
+        """F1 of whole triplets over all instances."""
+        truth = [_tuples(item.conversation.answer) for item in scored]
+        said = [_tuples(item.answer) for item in scored]
+        return {"": multilabel.f1_parts(triplet.counts(truth, said))}
 
     def reward(self, conversation: Conversation, text: str) -> float:
         """Mean F1 of the six components: 1 for the exact set, part of it for the right parts."""

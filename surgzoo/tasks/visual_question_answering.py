@@ -17,7 +17,7 @@ from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Box, Conversation
 from surgzoo.metrics import classification, detection
 from surgzoo.tasks import reading, reading_boxes
-from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored
+from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally
 
 _PREFIX = re.compile(r"^(?:the )?(?:final )?answer(?: is)?(?:(?<= is)|\s*:)\s*", re.IGNORECASE)
 _PAST_BOX = " .,;:\n\t()[]"
@@ -102,12 +102,16 @@ class VisualQuestionAnswering(ImageTask):
             "parsed": sum(item.answer is not None for item in scored) / len(scored),
         }
 
+    def tally(self, scored: Sequence[Scored]) -> Tally:
+        """Right answers of all."""
+        return {"": (sum(map(_right, scored)), len(scored))}
+
     def reward(self, conversation: Conversation, text: str) -> float:
         """1 for the right words, else 0; with a true box the mean of that and of its IoU."""
         answer = self.parse(text, conversation).answer
         if answer is None:
             return 0.0
-        right = float(normal(answer["text"]) == normal(conversation.answer["text"]))
+        right = float(_right(Scored(conversation, answer)))
         if conversation.answer["box"] is None:
             return right
         return (right + _iou(Scored(conversation, answer))) / 2
@@ -123,6 +127,12 @@ def normal(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def _right(item: Scored) -> bool:
+    if item.answer is None:
+        return False
+    return normal(item.answer["text"]) == normal(item.conversation.answer["text"])
 
 
 def _iou(item: Scored) -> float:

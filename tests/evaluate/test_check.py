@@ -11,8 +11,6 @@ import random
 import numpy as np
 import pytest
 
-from surgzoo.datasets.surg_sigma_db import plan as plan_lib
-from surgzoo.datasets.surg_sigma_db.surg_sigma_db import build
 from surgzoo.db import schema
 from surgzoo.db.conversation_store import ConversationStore
 from surgzoo.evaluate import check
@@ -36,25 +34,13 @@ PIXELS = (
 
 
 @pytest.fixture(scope="module")
-def data_dir(small_data, tmp_path_factory):
-    """A database of all tasks, with the wording of a training database: choices, first exchanges
-    and traces among them."""
-    folder = tmp_path_factory.mktemp("checked")
-    (folder / "synthsurg").symlink_to(small_data / "synthsurg")
-    stores = build(plan_lib.make(folder, ["synthsurg.small"], ["all"]), workers=1)
-    assert list(stores) == NAMES
-    assert [name for name, store in stores.items() if store is None] == []
-    return folder
+def checked(whole_database):
+    return {item.task: item for item in check.check(whole_database, NAMES)}
 
 
 @pytest.fixture(scope="module")
-def checked(data_dir):
-    return {item.task: item for item in check.check(data_dir, NAMES)}
-
-
-@pytest.fixture(scope="module")
-def asked(data_dir):
-    return {name: list(ConversationStore.open(data_dir, name)) for name in NAMES}
+def asked(whole_database):
+    return {name: list(ConversationStore.open(whole_database, name)) for name in NAMES}
 
 
 # ---- parse back ----------------------------------------------------------------------------------
@@ -195,10 +181,10 @@ def test_chance_is_what_the_counts_of_the_answers_say(name, asked, checked):
 
 
 @pytest.mark.parametrize("name", PIXELS)
-def test_pixels_are_compared_with_those_of_other_questions(name, asked, data_dir, checked):
+def test_pixels_are_compared_with_those_of_other_questions(name, asked, whole_database, checked):
     """All ordered pairs of eight conversations, in place of counts."""
     task = tasks.get(name)()
-    judge = check.judge_of(ConversationStore.open(data_dir, name), data_dir)
+    judge = check.judge_of(ConversationStore.open(whole_database, name), whole_database)
     some = random.Random(2).sample(asked[name], 8)
     pairs = list(itertools.product(some, some))
     found = task.metrics(
@@ -212,8 +198,8 @@ def test_pixels_are_compared_with_those_of_other_questions(name, asked, data_dir
 # ---- what is not sound is said -------------------------------------------------------------------
 
 
-def test_a_damaged_text_is_found(data_dir):
-    store = ConversationStore.open(data_dir, "phase_recognition")
+def test_a_damaged_text_is_found(whole_database):
+    store = ConversationStore.open(whole_database, "phase_recognition")
     task, items = tasks.get("phase_recognition")(), list(store)
     turns = (*items[3].turns[:-1], dataclasses.replace(items[3].turns[-1], text="hilar clamping"))
     items[3] = dataclasses.replace(items[3], turns=turns)
@@ -222,8 +208,8 @@ def test_a_damaged_text_is_found(data_dir):
     assert found.unread[0][0] == items[3].id and "not read back" in found.problem
 
 
-def test_answers_that_are_all_alike_are_found(data_dir):
-    items = list(ConversationStore.open(data_dir, "phase_recognition"))
+def test_answers_that_are_all_alike_are_found(whole_database):
+    items = list(ConversationStore.open(whole_database, "phase_recognition"))
     alike = [dataclasses.replace(items[0], id=c.id) for c in items]
     found = check.check_task(tasks.get("phase_recognition")(), alike, Judge({}, None))
     assert found.truth == found.shuffled == 1.0

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from surgzoo.db.store import NotPreparedError
 from surgzoo.evaluate.predictions import PredictionsError
 from surgzoo.evaluate.score import Scores, score
 
@@ -136,3 +137,37 @@ def test_saved_and_loaded(data_dir, perfect, write, tmp_path):
     assert "NaN" not in (tmp_path / "scores.json").read_text()
     values = [v for row in scores.rows for v in row.metrics.values() if v is not None]
     assert all(math.isfinite(value) for value in values)
+
+
+def test_ids_of_another_config_say_which_is_prepared(data_dir, write):
+    path = write([{"id": "toyscope.fps4/op03/000001/phase_recognition/0", "text": "preparation"}])
+    with pytest.raises(NotPreparedError, match=r"'toyscope.fps4', but of toyscope fps1 \(1 a sec"):
+        score(path, data_dir)
+
+
+@pytest.mark.parametrize(
+    ("id", "message"),
+    [
+        ("op3/000001/phase_recognition/0", "has no video 'op3'; the nearest is 'op03'"),
+        ("op03/000077/phase_recognition/0", "past the end of .*, which has 20 at 1 a second"),
+        ("op03/000007/phase_recognition/9", "The nearest is .*/op03/000007/phase_recognition/0"),
+    ],
+)
+def test_unknown_ids_say_what_is_nearest(data_dir, perfect, write, id, message):
+    path = write([*of(perfect, "phase_recognition"), {"id": f"{SOURCE}/{id}", "text": "a"}])
+    with pytest.raises(PredictionsError, match=message):
+        score(path, data_dir)
+
+
+def test_a_wrong_split_says_which_is_right(data_dir, write):
+    lines = [
+        {"id": f"{SOURCE}/op0{n}/000000/phase_recognition/0", "text": "preparation"} for n in (0, 1)
+    ]
+    with pytest.raises(PredictionsError, match=r"2 are on videos of other splits \(2 on 'train'\)"):
+        score(write(lines), data_dir)
+
+
+def test_doubled_answers_name_both_lines(data_dir, perfect, write):
+    lines = of(perfect, "phase_recognition")
+    with pytest.raises(PredictionsError, match=r":121: .* is answered twice, first in line 1\."):
+        score(write([*lines, lines[0]]), data_dir)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from surgzoo.evaluate.baselines import BASELINES, strongest
+from surgzoo.evaluate.report import markdown
 from surgzoo.evaluate.report.words import figure, percent, seconds, signed, title
 from surgzoo.evaluate.score import Row, Scores
 from surgzoo.tasks import tasks
@@ -126,20 +127,7 @@ def summary(scores: Scores, baselines: Baselines) -> str:
         )
         for line in headlines(scores, baselines)
     ]
-    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-    numeric = {2, 5, 6, 7, 8}
-
-    def join(cells: tuple[str, ...]) -> str:
-        padded = (
-            cell.rjust(width) if number in numeric else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return "| " + " | ".join(padded) + " |"
-
-    rule = "|" + "|".join(
-        "-" * (w + 1) + (":" if n in numeric else "-") for n, w in enumerate(widths)
-    )
-    text = "\n".join([join(head), rule + "|", *map(join, lines)])
+    text = markdown.table(head, lines, {2, 5, 6, 7, 8})
     return text + "\n" + "".join(f"\n{note}\n" for note in notes(scores))
 
 

@@ -30,5 +30,8 @@ class Colour(ImageTask):
         right = [item.answer == item.conversation.answer for item in scored]
         return {"accuracy": sum(right) / len(right)}
 
+    def tally(self, scored):
+        return {"": (sum(item.answer == item.conversation.answer for item in scored), len(scored))}
+
     def reward(self, conversation, text):
         return float(self.parse(text, conversation).answer == conversation.answer)
