@@ -25,13 +25,14 @@ from surgzoo.datasets import video as videos
 from surgzoo.datasets.annotation_files import FrameError
 from surgzoo.datasets.layout import File
 from surgzoo.db import records, schema
+from surgzoo.db.records import Quarantined
 
 AHEAD = 4  # decoded frames that wait for their encoding
 BLACK, WHITE = 8, 247  # lossy re-encoding lifts pure black by a few units, and dims white
 
 Annotated = schema.FrameAnnotations | tuple[schema.FrameAnnotations, dict[str, bytes]]
 Label = Callable[[Any, np.ndarray], Annotated]
-Items = Iterator["records.FrameRecord | Quarantined"]
+Items = Iterator[records.FrameRecord | Quarantined]
 
 _threads = 1
 
@@ -46,27 +47,13 @@ def decode_with(threads: int) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Quarantined:
-    """A frame (or a rest of a video) that could not be used, and why.
-
-    `absent` marks a video that has labels and no media: whoever holds a part of a release has many
-    of them, and nothing is wrong with what is there.
-    """
-
-    video: str
-    where: str  # file, and frame or line in it
-    reason: str
-    absent: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
 class Lost:
-    """`VideoJob.frames` of a video of which the labels are there and the media are not."""
+    """`VideoJob.frames` of a video of which nothing can be stored: labels without media, say."""
 
     item: Quarantined
 
     def __call__(self) -> Items:
-        yield dataclasses.replace(self.item, absent=True)
+        yield self.item
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What lies in a `manual_dir`, before anything is written: `surgzoo inspect`.
+"""What lies in a `manual_dir`, before anything is written (`surgzoo inspect`), and what came of it.
 
 The reader's own `jobs` is run, so what inspection accepts `prepare` accepts; of each of the first
 videos a few frames are read too, to see which labels they carry.
@@ -16,9 +16,11 @@ from surgzoo.datasets.layout import Tree
 from surgzoo.datasets.source_builder import SourceBuilder, VideoJob, checked_manual_dir
 from surgzoo.db import identity, schema, splits
 from surgzoo.db.source_cards import SourceCard, card_of
+from surgzoo.db.store import Store
 
 SAMPLED_VIDEOS, SAMPLED_FRAMES = 3, 3
 SHOWN = 12
+NAMED = 5  # videos that are not there, in the summary of what was prepared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Inspection:
       frames: frames to store, as far as the layout tells without decoding.
       segments: kind -> (labelled intervals, seconds that they cover).
       sampled: kind of annotation -> in how many of the sampled frames it was.
-      lost: videos that have labels but no media, and the like: video -> reason.
+      lost: videos that have labels and no media: file that is wanted -> reason.
+      broken: what else cannot be used, videos or sampled frames: file -> reason.
       missing: split -> videos that the official split names and the folder lacks.
       notes: what the reader found to repair or to miss: note -> videos.
     """
@@ -46,6 +49,7 @@ class Inspection:
     sampled: dict[str, int]
     looked_at: int
     lost: dict[str, str]
+    broken: dict[str, str]
     missing: dict[str, tuple[str, ...]]
     notes: dict[str, tuple[str, ...]]
 
@@ -64,18 +68,20 @@ def inspect(
         tree = Tree.open(folder, builder.source, builder.EXPECTED)
     jobs = list(builder.jobs(tree))
     lost: dict[str, str] = {}
+    broken: dict[str, str] = {}
     sampled: collections.Counter[str] = collections.Counter()
     looked_at = 0
     media = []
     for job in jobs:
         if isinstance(job.frames, Lost):
-            lost[job.frames.item.where] = job.frames.item.reason
+            item = job.frames.item
+            (lost if item.absent else broken)[item.where] = item.reason
             continue
         media.append(job)
     for job in media[:SAMPLED_VIDEOS]:
         for item in itertools.islice(job.frames(), SAMPLED_FRAMES):
             if isinstance(item, Quarantined):
-                lost[item.where] = item.reason
+                broken[item.where] = item.reason
                 continue
             looked_at += 1
             sampled.update(_kinds(item.annotations))
@@ -93,6 +99,7 @@ def inspect(
         sampled=dict(sampled),
         looked_at=looked_at,
         lost=lost,
+        broken=broken,
         missing=_missing(builder.source, media),
         notes=_notes(media),
     )
@@ -173,15 +180,21 @@ def text(found: Inspection) -> str:
     )
     for split, ids in found.missing.items():
         lines.append(f"  missing in {split}: {len(ids)} ({_some(ids)})")
-    for where, reason in itertools.islice(found.lost.items(), SHOWN):
-        lines.append(f"  cannot be used: {where}: {reason}")
-    if len(found.lost) > SHOWN:
-        lines.append(f"  … {len(found.lost) - SHOWN} more that cannot be used")
-    for note, videos in itertools.islice(found.notes.items(), SHOWN):
-        lines.append(f"  note: {note} ({_some(videos)})")
-    if len(found.notes) > SHOWN:
-        lines.append(f"  … {len(found.notes) - SHOWN} more notes")
+    lines += _first("not there", [f"{w}: {reason}" for w, reason in found.lost.items()])
+    if found.lost:
+        rest = "the others are prepared" if found.videos else "nothing is left to prepare"
+        lines.append(f"  {len(found.lost)} videos have labels and no media; {rest}")
+    lines += _first("cannot be used", [f"{w}: {reason}" for w, reason in found.broken.items()])
+    lines += _first("note", [f"{note} ({_some(ids)})" for note, ids in found.notes.items()])
     return "\n".join(lines)
+
+
+def _first(kind: str, findings: list[str]) -> list[str]:
+    """Lines of the first findings of a kind."""
+    lines = [f"  {kind}: {finding}" for finding in findings[:SHOWN]]
+    if len(findings) > SHOWN:
+        lines.append(f"  {kind}: … {len(findings) - SHOWN} more")
+    return lines
 
 
 def _counts(values: dict[str, int]) -> str:
@@ -191,3 +204,21 @@ def _counts(values: dict[str, int]) -> str:
 def _some(names: tuple[str, ...], limit: int = 5) -> str:
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + rest
+
+
+def summary(store: Store) -> str:
+    """What was prepared, in a few lines."""
+    quarantined = store.quarantined()
+    absent = [item.video for item in quarantined if item.absent]
+    schemes = sorted({scheme for stored in store.videos for scheme in stored.video.splits})
+    lines = [f"{store.source}: {len(store.videos)} videos, {len(store)} frames in {store.path}"]
+    for scheme in schemes:
+        counts = {s: len(store.select(s, scheme)) for s in ("train", "val", "test")}
+        lines.append(f"  split {scheme}: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
+    notes = sum(len(stored.annotations.notes) for stored in store.videos)
+    if absent:
+        shown = ", ".join(absent[:NAMED]) + (", …" if len(absent) > NAMED else "")
+        lines.append(f"  absent: {len(absent)} videos have labels and no media ({shown})")
+    broken = len(quarantined) - len(absent)
+    lines.append(f"  quarantined: {broken}, notes of the reader: {notes}")
+    return "\n".join(lines)

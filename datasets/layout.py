@@ -99,6 +99,9 @@ class File:
         return self.path
 
 
+Frames = dict[int, dict[int, File]]  # video -> frame -> file
+
+
 @functools.lru_cache(maxsize=8)
 def _zip(path: Path) -> zipfile.ZipFile:
     """One handle an archive and process: opening one reads its whole directory."""
@@ -182,6 +185,14 @@ class Tree:
             first = out.setdefault(key(match), file)
             if first is not file:
                 raise self.error(f"{first} and {file} {same}")
+        return out
+
+    def by_frame(self, pattern: str, same: str = "are of the same frame") -> Frames:
+        """Video -> frame -> file, by the two numbers that `pattern` finds. Raises LayoutError."""
+        found = self.one_each(pattern, lambda match: (int(match[1]), int(match[2])), same)
+        out: Frames = {}
+        for (video, frame), file in found.items():
+            out.setdefault(video, {})[frame] = file
         return out
 
     def below(self, folder: str) -> Tree:

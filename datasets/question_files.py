@@ -12,11 +12,16 @@ from surgzoo.db import ontology, schema
 VOID = "void"
 
 
+def lines(file: File) -> Iterator[tuple[int, str]]:
+    """(number, line) of the lines that are not blank. Raises AnnotationFileError."""
+    for number, line in enumerate(text(file).split("\n"), start=1):
+        if line.strip():
+            yield number, line.strip()
+
+
 def pairs(file: File, fields: int = 2) -> Iterator[tuple[int, list[str]]]:
     """(line, fields) of the lines that are not blank. Raises AnnotationFileError."""
-    for number, line in enumerate(text(file).split("\n"), start=1):
-        if not line.strip():
-            continue
+    for number, line in lines(file):
         found = [part.strip() for part in line.split("|")]
         if len(found) != fields or not all(found):
             raise AnnotationFileError(
@@ -28,22 +33,25 @@ def pairs(file: File, fields: int = 2) -> Iterator[tuple[int, list[str]]]:
 def questions(
     file: File, kind_of: Callable[[str], str], *, drop_void: bool = False
 ) -> tuple[schema.Question, ...]:
-    """The questions of a file of pairs. Raises FrameError that names the line.
+    """The questions of a file of pairs. Raises FrameError that names the line, or the empty file.
 
     `kind_of` makes an answer to its kind and may raise UnmappedLabelError; `drop_void` leaves out
     questions whose answer stands for nothing.
     """
     out = []
     try:
-        for line, (question, answer) in pairs(file):
-            try:
-                kind = kind_of(answer)
-            except ontology.UnmappedLabelError as error:
-                raise FrameError(f"{file}, line {line}: {error}") from None
-            if kind != VOID or not drop_void:
-                out.append(schema.Question(question, answer, kind=kind))
+        found = list(pairs(file))
     except AnnotationFileError as error:
         raise FrameError(str(error)) from None
+    if not found:
+        raise FrameError(f"{file}: holds no question")
+    for line, (question, answer) in found:
+        try:
+            kind = kind_of(answer)
+        except ontology.UnmappedLabelError as error:
+            raise FrameError(f"{file}, line {line}: {error}") from None
+        if kind != VOID or not drop_void:
+            out.append(schema.Question(question, answer, kind=kind))
     return tuple(out)
 
 

@@ -4,8 +4,9 @@ A builder subclasses `SourceBuilder` and implements `jobs(tree)`: one `VideoJob`
 `frames` is a picklable function without arguments that yields `FrameRecord`s in video order
 (`frames.from_video`, `frames.from_images`). A frame that cannot be used is yielded as `Quarantined`
 with a reason; it is written to `quarantine.jsonl`, counted, and above
-`SourceConfig.max_quarantined` (a share of all frames) the build fails. A video that is not there at
-all (`SourceBuilder.lost`) is written there too, but does not count: many labs hold a part.
+`SourceConfig.max_quarantined` (a share of all frames) the build fails. A video whose labels are
+there and whose media are not (`lost`) is written there too, but does not count: labs hold parts of
+a release. Only when nothing at all is left is that an error.
 
 A video is a shard: the worker that decodes it writes it, one frame in memory at a time. Shards wait
 in a folder `incomplete_<version>` beside the finished versions until all are there. A build that
@@ -63,7 +64,10 @@ class VideoJob:
 
 @dataclasses.dataclass
 class SourceConfig(tfds.core.BuilderConfig):
-    """`fps` of the stored frames; the config's name says it, e.g. fps1."""
+    """`fps` of the stored frames; the config's name says it, e.g. fps1.
+
+    `max_quarantined`: the largest share of frames that may be broken.
+    """
 
     fps: float = 1.0
     max_quarantined: float = 0.05
@@ -136,11 +140,23 @@ class SourceBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrati
         return VideoJob(video, read, annotations, frame_count=round(video.duration * fps))
 
     def lost(
-        self, name: str, where: str, reason: str, segments: tuple[schema.Segment, ...] = ()
+        self,
+        name: str,
+        where: str,
+        reason: str,
+        segments: tuple[schema.Segment, ...] = (),
+        *,
+        absent: bool = True,
+        **facts,
     ) -> VideoJob:
-        """A job that only reports that a video is not there; `segments` are for inspection."""
-        item = Lost(Quarantined(name, where, reason))
-        return VideoJob(self.video(name), item, schema.VideoAnnotations(segments))
+        """A job that only reports that a video cannot be stored.
+
+        Args:
+          segments: for inspection. facts: as in `video`.
+          absent: its media are not there; False where they are, and do not fit the labels.
+        """
+        item = Lost(Quarantined(name, where, reason, absent))
+        return VideoJob(self.video(name, **facts), item, schema.VideoAnnotations(segments))
 
     def jobs(self, tree: Tree | None) -> Iterable[VideoJob]:
         """The videos to store, in order. Raises LayoutError or AnnotationFileError."""
@@ -187,23 +203,22 @@ class SourceBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrati
         return Path(self._data_dir_root, *parts)
 
     def _judge(self, shards: list[Shard]) -> None:
-        quarantined = [item for shard in shards for item in shard.quarantined]
-        broken = [item for item in quarantined if not item.absent]
+        """Raises ValueError when too much is broken, or nothing is left."""
+        items = [item for shard in shards for item in shard.quarantined]
+        broken = [item for item in items if not item.absent]
         stored = sum(shard.count for shard in shards)
-        total = stored + len(broken)
-        if stored and len(broken) <= self.builder_config.max_quarantined * total:
-            return
-        reasons = "\n".join(f"  {q.where}: {q.reason}" for q in (broken or quarantined)[:SHOWN])
-        if not broken:
-            raise ValueError(
-                f"{self.source}: of {len(quarantined)} videos with labels none is there. The "
-                f"first:\n{reasons}"
+        total, limit = stored + len(broken), self.builder_config.max_quarantined
+        if len(broken) > limit * total:
+            problem = (
+                f"{len(broken)} of {total} frames or videos could not be used, more than the limit "
+                f"of {limit:.0%}. The first:"
             )
-        raise ValueError(
-            f"{self.source}: {len(broken)} of {total} frames or videos could not be used, "
-            f"more than the limit of {self.builder_config.max_quarantined:.0%}. The first:\n"
-            f"{reasons}"
-        )
+        elif not stored:
+            problem = "there are labels, but the media of no video. The first:"
+        else:
+            return
+        reasons = "\n".join(f"  {q.where}: {q.reason}" for q in (broken or items)[:SHOWN])
+        raise ValueError(f"{self.source}: {problem}\n{reasons}")
 
     def _publish(self, jobs: list[VideoJob], shards: list[Shard], staged: Path) -> None:
         """Moves the shards to their names in the TFDS folder and writes the index."""
@@ -223,11 +238,7 @@ class SourceBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registrati
         self._write_lines(records.VIDEOS_FILE, map(schema.to_json, stored))
         self._write_lines(
             records.QUARANTINE_FILE,
-            (
-                json.dumps(dataclasses.asdict(item), ensure_ascii=False)
-                for shard in shards
-                for item in shard.quarantined
-            ),
+            (schema.to_json(item) for shard in shards for item in shard.quarantined),
         )
         content = hashlib.blake2b("".join(shards[n].content for n in full).encode(), digest_size=16)
         self._write_lines(records.CONTENT_FILE, [content.hexdigest()])

@@ -2,9 +2,11 @@
 
   surgzoo evaluate --run_dir=runs/first
   surgzoo evaluate --run_dir=runs/first --split=val --limit=200
+  surgzoo evaluate --run_dir=runs/first --benchmark=surgvlm_bench --protocol=choice
 
-Writes predictions.jsonl, scores.json, summary.md and report.html into <run_dir>/eval-<split>. A run
-that was cut off continues: questions that have an answer are not asked again.
+Writes predictions.jsonl, scores.json, summary.md and report.html into <run_dir>/eval-<split>, or of
+a benchmark benchmark.json and benchmark.md into <run_dir>/bench-<name>-<protocol>. A run that was
+cut off continues: questions that have an answer are not asked again.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ _SOURCES = flags.DEFINE_list("sources", None, "default as in the run's config")
 _TASKS = flags.DEFINE_list("tasks", None, "default as in the run's config")
 _SPLIT = flags.DEFINE_string("split", None, "train, val, test or all; default as in the config")
 _LIMIT = flags.DEFINE_integer("limit", None, "at most so many questions a (source, task)")
+_BENCHMARK = flags.DEFINE_string("benchmark", None, "a registered benchmark in place of a split")
+_PROTOCOL = flags.DEFINE_enum("protocol", None, ["open", "choice"], "default as in the config")
 _STEP = flags.DEFINE_integer("step", None, "checkpoint to use; default the newest")
 _BATCH = flags.DEFINE_integer("batch_size", None, "default as in the config")
 _REPORT = flags.DEFINE_bool("report", True, "also write report.html")
@@ -29,14 +33,30 @@ def main(argv: list[str]) -> None:
         raise ValueError(f"unexpected argument {argv[1]}; see surgzoo evaluate --help")
     if not _RUN_DIR.value:
         raise ValueError("say which run with --run_dir=runs/NAME")
-    from surgzoo.evaluate.run import evaluate
+    from surgzoo.evaluate.run import evaluate, evaluate_benchmark
 
+    if _BENCHMARK.value:
+        given = [f.name for f in (_SOURCES, _TASKS, _SPLIT) if f.value is not None]
+        if given:
+            raise ValueError(f"a benchmark decides about its {given[0]}; leave out --{given[0]}")
+        scored = evaluate_benchmark(
+            Path(_RUN_DIR.value),
+            _BENCHMARK.value,
+            data_dir=_DATA_DIR.value,
+            step=_STEP.value,
+            protocol=_PROTOCOL.value,
+            limit=_LIMIT.value,
+            batch_size=_BATCH.value,
+        )
+        print(scored.table())
+        return
     changes = {
         "sources": None if _SOURCES.value is None else tuple(_SOURCES.value),
         "tasks": None if _TASKS.value is None else tuple(_TASKS.value),
         "split": _SPLIT.value,
         "limit": _LIMIT.value,
         "batch_size": _BATCH.value,
+        "protocol": _PROTOCOL.value,
     }
     result = evaluate(
         Path(_RUN_DIR.value),
@@ -46,5 +66,7 @@ def main(argv: list[str]) -> None:
         **{name: value for name, value in changes.items() if value is not None},
     )
     print(result.table)
+    for finding in result.findings:
+        print(f"{finding.kind}: {finding.text}")
     if result.report:
         print(f"report: {result.report}")

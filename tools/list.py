@@ -3,9 +3,10 @@
   surgzoo list models
   surgzoo list sources --json
   surgzoo list models --pattern='surgvlm-*'
+  surgzoo list benchmarks --data_dir=data       and what of them is prepared there
 
-Without a kind it lists models, tasks and sources. Licences are those of the code, the weights or
-the data, as their owners publish them.
+Without a kind it lists models, tasks, sources, benchmarks and the extractors of FVD. Licences are
+those of the code, the weights or the data, as their owners publish them.
 """
 
 from __future__ import annotations
@@ -19,13 +20,23 @@ from absl import flags
 from surgzoo.core.registry import Registry
 from surgzoo.db.source_cards import LAYOUTS, shown_by
 from surgzoo.db.sources import sources
+from surgzoo.evaluate.benchmarks import benchmarks
+from surgzoo.metrics.distribution import extractors
 from surgzoo.models import models
 from surgzoo.tasks import tasks
 
 _JSON = flags.DEFINE_bool("json", False, "print JSON instead of a table")
 _PATTERN = flags.DEFINE_string("pattern", "*", "shell-style wildcard over the names")
 
-KINDS: dict[str, Registry] = {"models": models, "tasks": tasks, "sources": sources}
+_DATA_DIR = flags.DEFINE_string("data_dir", "data", "where benchmarks look for prepared sources")
+
+KINDS: dict[str, Registry] = {
+    "models": models,
+    "tasks": tasks,
+    "sources": sources,
+    "benchmarks": benchmarks,
+    "extractors": extractors,
+}
 
 
 def main(argv: list[str]) -> None:
@@ -41,6 +52,9 @@ def main(argv: list[str]) -> None:
         print(f"{kind} ({len(rows)})")
         if kind == "sources":
             print(_table(rows))
+            continue
+        if kind == "benchmarks":
+            print(_benchmarks(rows))
             continue
         width = max((len(row["name"]) for row in rows), default=0)
         for row in rows:
@@ -59,14 +73,32 @@ def _table(rows: list[dict]) -> str:
         "tasks": lambda row: _short(row.get("tasks", ())),
     }
     lines = [list(columns), *([read(row) for read in columns.values()] for row in rows)]
+    known = "\n".join(f"  layout {name}: {text}" for name, text in LAYOUTS.items())
+    return f"{_columns(lines)}\n{known}"
+
+
+def _benchmarks(rows: list[dict]) -> str:
+    """Benchmarks as columns: what of them can be asked from the prepared data."""
+    lines = [["benchmark", "sets", "tasks", f"prepared in {_DATA_DIR.value}", "about"]]
+    for row in rows:
+        sets = row["sets"]
+        here = [name for name, ready in row["prepared"].items() if ready]
+        shown = "all" if sets and len(here) == len(sets) else f"{len(here)} of {len(sets)}"
+        if here and shown != "all":
+            shown += f" ({textwrap.shorten(', '.join(here), 40, placeholder='…')})"
+        tasks_shown = textwrap.shorten(_short(row["tasks"]) if sets else "–", 44, placeholder="…")
+        about = textwrap.shorten(row["summary"], 76, placeholder="…")
+        lines.append([row["name"], str(len(sets)), tasks_shown, shown, about])
+    return _columns(lines)
+
+
+def _columns(lines: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = [
+    return "\n".join(
         "  "
         + "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
-    ]
-    known = "\n".join(f"  layout {name}: {text}" for name, text in LAYOUTS.items())
-    return "\n".join([*table, known])
+    )
 
 
 def _short(tasks: Sequence[str]) -> str:
@@ -88,6 +120,17 @@ def _rows(registry: Registry, pattern: str) -> list[dict]:
                 "origin": entry.origin,
                 **card.details,
                 **(shown_by(name) if registry is sources else {}),
+                **(_sets(name) if registry is benchmarks else {}),
             }
         )
     return rows
+
+
+def _sets(name: str) -> dict:
+    """The sets of a benchmark on the prepared data, its tasks, and which sets are ready."""
+    found = benchmarks.get(name).sets_of(_DATA_DIR.value)
+    return {
+        "sets": [item.name for item in found],
+        "tasks": sorted({item.build().name for item in found}),
+        "prepared": {item.name: item.lacking(_DATA_DIR.value) is None for item in found},
+    }

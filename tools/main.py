@@ -20,7 +20,7 @@ from surgzoo.core.config import ConfigError
 
 COMMANDS = {
     "quickstart": "render the default data, train surgvlm-tiny, evaluate it, write the report",
-    "list": "what is registered: models, tasks, sources",
+    "list": "what is registered: models, tasks, sources, benchmarks",
     "ontology": "one HTML page with every label mapping and its evidence",
     "inspect": "what a folder of a source dataset holds and lacks, before it is prepared",
     "prepare": "turn a source dataset into prepared records",
@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluate": "ask a trained model the questions of a split -> predictions.jsonl",
     "card": "what the prepared sources hold: counts, charts, samples -> card.html",
     "enrich": "let a language model rewrite traces and captions; a check keeps what is true",
+    "benchmark": "a registered benchmark: its questions for any model, the score of its answers",
     "predict": "ask any chat server, or a trained model, and write a predictions file",
     "score": "score any predictions file against prepared data -> scores.json",
     "compare": "two predictions files on the same questions: difference, interval, test",

@@ -22,7 +22,7 @@ _ENDPOINT = flags.DEFINE_string("endpoint", None, "address of the server, with /
 _MODEL = flags.DEFINE_string("model", None, "name of the model there")
 _KEY_ENV = flags.DEFINE_string("key_env", "OPENAI_API_KEY", "environment variable with the key")
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "run folder of surgzoo train, in place of a server")
-_SOURCES = flags.DEFINE_list("sources", None, "prepared sources, or surg_sigma_db")
+_SOURCES = flags.DEFINE_list("sources", None, "prepared sources, surg_sigma_db, or benchmark:NAME")
 _TASKS = flags.DEFINE_list("tasks", None, "default all that are answered in words")
 _SPLIT = flags.DEFINE_string("split", "test", "train, val, test or all")
 _SCHEME = flags.DEFINE_string("scheme", "default", "split scheme of the sources")
@@ -107,6 +107,8 @@ def _ask_server() -> None:
     out, stores, config = Path(_OUT.value), Stores(_DATA_DIR.value), _config()
     items, wording = _questions(stores, Wording(protocol=config.protocol))
     config = dataclasses.replace(config, protocol=wording.protocol)
+    if _benchmark() and "hint" not in config_lib.command_line:
+        config = dataclasses.replace(config, hint="none")  # the benchmark's words and no others
     endpoint = Endpoint(
         _ENDPOINT.value,
         _MODEL.value,
@@ -151,11 +153,32 @@ def _ask_server() -> None:
     print(_next(out, wording))
 
 
+def _benchmark() -> str:
+    """The benchmark that is asked, "" for sources."""
+    from surgzoo.evaluate.predictors.questions import BENCHMARK
+
+    named = [name for name in _SOURCES.value if name.startswith(BENCHMARK)]
+    chosen = [flag.name for flag in (_TASKS, _SPLIT, _SCHEME) if flag.present]
+    if named and (chosen or len(_SOURCES.value) > 1):
+        raise ValueError(
+            f"{named[0]} stands alone and decides about tasks and splits: leave out other sources, "
+            "--tasks, --split and --scheme"
+        )
+    return named[0].removeprefix(BENCHMARK) if named else ""
+
+
 def _questions(stores, wording):
     """The conversations that the flags choose, and how they are worded."""
     from surgzoo.db.conversation_store import DATABASE, every
-    from surgzoo.evaluate.predictors.questions import in_words, questions, wording_of
+    from surgzoo.evaluate.predictors.questions import (
+        in_words,
+        of_benchmark,
+        questions,
+        wording_of,
+    )
 
+    if name := _benchmark():
+        return of_benchmark(stores, name, wording, _LIMIT.value), wording
     tasks = _TASKS.value or in_words()
     if DATABASE in _SOURCES.value:
         chosen = [flag.name for flag in (_SCHEME, _PROTOCOL) if flag.present]
@@ -235,6 +258,12 @@ def _next(out: Path, wording) -> str:
     """The command that scores the file, with the flags that say how it was asked."""
     from surgzoo.db.conversation_store import DATABASE
 
+    if name := _benchmark():
+        limit = "" if _LIMIT.value is None else f" --limit={_LIMIT.value}"
+        return (
+            f"next: surgzoo benchmark --name={name} --predictions={out} "
+            f"--data_dir={_DATA_DIR.value} --protocol={wording.protocol}{limit}"
+        )
     built = DATABASE in _SOURCES.value  # its splits need not be those of the sources
     chosen = {"split": "all" if built else _SPLIT.value, "scheme": _SCHEME.value}
     if wording.protocol in ("choice", "mixed"):

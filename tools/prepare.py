@@ -4,16 +4,14 @@
   surgzoo prepare --source=cholect50 --manual_dir=~/CholecT50 --data_dir=data
 
 Frames are decoded once, at the rate of the builder config (fps1 = one a second), and stored as JPEG
-with every annotation. What cannot be used is written to quarantine.jsonl beside the records.
+with every annotation. What cannot be used is written to quarantine.jsonl beside the records, and so
+are videos whose labels are there and whose media are not: a part of a release is enough.
 """
 
 from __future__ import annotations
 
-import json
-
 from absl import flags
 
-from surgzoo.db import records
 from surgzoo.db.sources import sources
 from surgzoo.db.store import Store
 
@@ -31,6 +29,7 @@ def main(argv: list[str]) -> None:
         raise ValueError(f"unexpected argument {argv[1]}; see surgzoo prepare --help")
     if not _SOURCE.value:
         raise ValueError(f"say what with --source=NAME; known: {', '.join(sources.names())}")
+    from surgzoo.datasets.inspection import summary
     from surgzoo.datasets.source_builder import named, prepare
 
     builder = sources.get(_SOURCE.value)
@@ -45,20 +44,3 @@ def main(argv: list[str]) -> None:
         overwrite=_OVERWRITE.value,
     )
     print(summary(Store(path)))
-
-
-def summary(store: Store) -> str:
-    """What was prepared, in a few lines."""
-    with open(store.path / records.QUARANTINE_FILE, encoding="utf-8") as file:
-        items = [json.loads(line) for line in file]
-    absent = sum(item.get("absent", False) for item in items)
-    schemes = sorted({scheme for stored in store.videos for scheme in stored.video.splits})
-    lines = [f"{store.source}: {len(store.videos)} videos, {len(store)} frames in {store.path}"]
-    for scheme in schemes:
-        counts = {s: len(store.select(s, scheme)) for s in ("train", "val", "test")}
-        lines.append(f"  split {scheme}: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
-    notes = sum(len(stored.annotations.notes) for stored in store.videos)
-    lines.append(f"  quarantined: {len(items) - absent}, notes of the reader: {notes}")
-    if absent:
-        lines.append(f"  {absent} videos have labels and are not there ({records.QUARANTINE_FILE})")
-    return "\n".join(lines)

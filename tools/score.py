@@ -43,7 +43,7 @@ def main(argv: list[str]) -> None:
         wording=Wording(protocol=_PROTOCOL.value),
     )
     scores = score_predictions(items, truth, missing=_MISSING.value, folder=predictions.parent)
-    rivals = score_baselines(truth, _DATA_DIR.value) if _BASELINES.value else {}
+    rivals = score_baselines(truth, _DATA_DIR.value, groups=("all",)) if _BASELINES.value else {}
     out = Path(_OUT.value) if _OUT.value else predictions.with_name("scores.json")
     scores.save(out)
     print(tables.summary(scores, rivals))

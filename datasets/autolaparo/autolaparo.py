@@ -13,14 +13,15 @@ from surgzoo.datasets.autolaparo.labels import (
     CLIP_END,
     FPS,
     ClipLabel,
-    Phases,
     read_mask,
     read_motions,
     read_phases,
 )
+from surgzoo.datasets.frame_runs import Runs
 from surgzoo.datasets.frames import Still
 from surgzoo.datasets.layout import File, Tree
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
+from surgzoo.datasets.video import frame_at
 from surgzoo.db import schema
 
 SOURCE = "autolaparo"
@@ -94,11 +95,11 @@ Task 3 Instrument and key anatomy segmentation/masks/001001.png
             return self.lost(name, f"videos/{name}.mp4", "labels are there, the video is not")
         phases = read_phases(label_file)
         info, notes = frame_readers.probe(file), []
-        if info and abs(len(phases.labels) - info.duration) > 1:
-            notes.append(
-                f"{len(phases.labels)} seconds are labelled, the video has {info.duration:.1f}"
-            )
-        annotations = schema.VideoAnnotations(segments=phases.segments(), notes=tuple(notes))
+        if info and abs(phases.rows - info.duration) > 1:
+            notes.append(f"{phases.rows} seconds are labelled, the video has {info.duration:.1f}")
+        annotations = schema.VideoAnnotations(
+            segments=phases.segments("phase", 1), notes=tuple(notes)
+        )
         return self.of_file(name, file, info, functools.partial(_phase_at, phases), annotations)
 
     def _clip(self, number: int, file: File | None, label: ClipLabel) -> VideoJob:
@@ -165,9 +166,9 @@ def _by_clip(tree: Tree, pattern: str) -> dict[int, dict[int, File]]:
     return out
 
 
-def _phase_at(phases: Phases, time: float, image: np.ndarray) -> schema.FrameAnnotations:
+def _phase_at(phases: Runs, time: float, image: np.ndarray) -> schema.FrameAnnotations:
     del image
-    return schema.FrameAnnotations(phase=phases.at(time))
+    return schema.FrameAnnotations(phase=phases.at(frame_at(time, 1)))
 
 
 def _phase_of(label: ClipLabel, time: float, image: np.ndarray) -> schema.FrameAnnotations:

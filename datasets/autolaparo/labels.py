@@ -11,13 +11,12 @@ Ids of phases count from 1, of motions from 0, in the order of the ontology's ta
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
 
 import numpy as np
 
 from surgzoo.datasets import masks
 from surgzoo.datasets.annotation_files import AnnotationFileError, Row, rows
+from surgzoo.datasets.frame_runs import Runs, frame_runs
 from surgzoo.datasets.layout import File
 from surgzoo.db import ontology, schema
 
@@ -41,27 +40,6 @@ _FIRST_ID = {"phase": 1, "motion": 0}
 
 
 @dataclasses.dataclass(frozen=True)
-class Phases:
-    """The phase of each second of a video."""
-
-    labels: tuple[schema.Label, ...]
-
-    def at(self, time: float) -> schema.Label | None:
-        """The phase at a moment in seconds; None behind the last row."""
-        second = math.floor(time + 1e-9)
-        return self.labels[second] if second < len(self.labels) else None
-
-    def segments(self) -> tuple[schema.Segment, ...]:
-        """Runs of one phase."""
-        out, start = [], 0
-        for label, run in itertools.groupby(self.labels):
-            end = start + len(list(run))
-            out.append(schema.Segment("phase", label, float(start), float(end)))
-            start = end
-        return tuple(out)
-
-
-@dataclasses.dataclass(frozen=True)
 class ClipLabel:
     """How the camera moves in the second half of a clip, and the phase that the clip is of."""
 
@@ -73,17 +51,14 @@ class ClipLabel:
         return schema.Segment("motion", self.motion, MOTION_START, CLIP_END)
 
 
-def read_phases(file: File) -> Phases:
-    """Raises AnnotationFileError."""
+def read_phases(file: File) -> Runs[schema.Label]:
+    """The phase of each second of a video. Raises AnnotationFileError."""
     names = _by_id("phase")
-    out: list[schema.Label] = []
-    for row in rows(file, ("Frame", "Phase"), delimiter=" ", exact=True):
-        if row.int("Frame") != len(out) + 1:
-            raise row.error(f"second {row['Frame']} where {len(out) + 1} should follow")
-        out.append(_label(row, "phase", "Phase", names))
-    if not out:
-        raise AnnotationFileError(f"{file}: no row below the header")
-    return Phases(tuple(out))
+
+    def phase(row: Row) -> schema.Label:
+        return _label(row, "phase", "Phase", names)
+
+    return frame_runs(file, ("Frame", "Phase"), phase, delimiter=" ", exact=True, firsts=(1,))
 
 
 def read_motions(file: File) -> dict[int, ClipLabel]:

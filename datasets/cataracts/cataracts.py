@@ -11,7 +11,6 @@ import tensorflow_datasets as tfds
 from surgzoo.datasets import frames as frame_readers
 from surgzoo.datasets.cataracts.labels import is_steps, read_steps, read_tools
 from surgzoo.datasets.frame_runs import Runs
-from surgzoo.datasets.intervals import runs
 from surgzoo.datasets.layout import File, Tree
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
 from surgzoo.datasets.video import frame_at
@@ -69,22 +68,13 @@ steps/train/train01.csv                  Frame,Steps                told apart b
         steps = read_steps(step_file) if step_file else None
         info = frame_readers.probe(media) if media else None
         rate = info.fps if info else USUAL_FPS
-        found = ()
-        if steps:
-            found = runs(
-                "step",
-                (
-                    (float((start - steps.first) / rate), float((end - steps.first) / rate), label)
-                    for start, end, label in steps.pieces()
-                ),
-            )
+        found = steps.segments("step", rate) if steps else ()
         if media is None:
             return self.lost(name, f"{name}.mp4", "labels are there, the video is not", found)
-        notes = [
-            f"{kind} end at frame {label.last}, the video has {info.frames} frames"
-            for kind, label in (("tools", tools), ("steps", steps))
-            if label and info and info.frames and label.last - label.first + 1 < info.frames
-        ]
+        notes = []
+        for kind, label in (("tools", tools), ("steps", steps)):
+            if label and info and info.frames:
+                notes += label.ends_early(kind, info.frames - 1)
         unsure = sum(end - start for start, end, v in tools.pieces() if v is None) if tools else 0
         if unsure:
             notes.append(f"{unsure} frames whose tools are disputed or not evaluated have no tools")
@@ -104,6 +94,6 @@ def _label(
     del image
     frame = frame_at(time, rate)
     return schema.FrameAnnotations(
-        step=steps.at(frame + steps.first) if steps else None,
-        instruments=tools.at(frame + tools.first) if tools else None,
+        step=steps.at(frame) if steps else None,
+        instruments=tools.at(frame) if tools else None,
     )

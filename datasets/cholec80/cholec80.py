@@ -11,13 +11,13 @@ from surgzoo.datasets import frames as frame_readers
 from surgzoo.datasets import video as videos
 from surgzoo.datasets.cholec80.labels import (
     LABEL_FPS,
-    Phases,
     Tools,
     last_row,
     rate_notes,
     read_phases,
     read_tools,
 )
+from surgzoo.datasets.frame_runs import Runs
 from surgzoo.datasets.frames import Still
 from surgzoo.datasets.layout import File, Tree
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
@@ -88,8 +88,10 @@ frames/videoNN/videoNN_000001.png       (counted from 1; config fps1 only)
             return self._packed(tree, name, media, phases, tools, label)
         info = frame_readers.probe(media)
         row = last_row(info)
-        notes = rate_notes(info) + phases.notes(row) + tools.notes(row)
-        annotations = schema.VideoAnnotations(segments=phases.segments(), notes=tuple(notes))
+        notes = rate_notes(info) + phases.ends_early("phases", row) + tools.notes(row)
+        annotations = schema.VideoAnnotations(
+            segments=phases.segments("phase", LABEL_FPS), notes=tuple(notes)
+        )
         return self.of_file(name, media, info, label, annotations)
 
     def _packed(
@@ -97,7 +99,7 @@ frames/videoNN/videoNN_000001.png       (counted from 1; config fps1 only)
         tree: Tree,
         name: str,
         media: dict[int, File],
-        phases: Phases,
+        phases: Runs,
         tools: Tools,
         label: frame_readers.Label,
     ) -> VideoJob:
@@ -115,11 +117,13 @@ frames/videoNN/videoNN_000001.png       (counted from 1; config fps1 only)
         if len(stills) < count:
             notes.append(f"{count - len(stills)} frames are missing among the first {count}")
         row = LABEL_FPS * (count - 1)
-        notes += phases.notes(row) + tools.notes(row)
+        notes += phases.ends_early("phases", row) + tools.notes(row)
         return VideoJob(
             self.video(name, height=height, width=width, duration=float(count)),
             functools.partial(frame_readers.from_images, name, stills, label),
-            schema.VideoAnnotations(segments=phases.segments(), notes=tuple(notes)),
+            schema.VideoAnnotations(
+                segments=phases.segments("phase", LABEL_FPS), notes=tuple(notes)
+            ),
             frame_count=len(stills),
         )
 
@@ -130,7 +134,7 @@ def _label_files(number: int) -> tuple[str, str]:
 
 
 def _annotations(
-    phases: Phases, tools: Tools, time: float, image: np.ndarray
+    phases: Runs[schema.Label], tools: Tools, time: float, image: np.ndarray
 ) -> schema.FrameAnnotations:
     del image
     row = videos.frame_at(time, LABEL_FPS)

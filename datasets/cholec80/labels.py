@@ -10,10 +10,10 @@ formats, hence `source`, the ontology's table that the names are of. Errors name
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 
-from surgzoo.datasets.annotation_files import AnnotationFileError, rows
+from surgzoo.datasets.annotation_files import AnnotationFileError, Row, rows
+from surgzoo.datasets.frame_runs import Runs, frame_runs
 from surgzoo.datasets.layout import File
 from surgzoo.datasets.video import VideoInfo
 from surgzoo.db import ontology, schema
@@ -21,35 +21,6 @@ from surgzoo.db import ontology, schema
 SOURCE = "cholec80"
 LABEL_FPS = 25  # frames are counted at 25 fps in both files
 TOOL_STRIDE = 25  # and tools are annotated in every 25th
-
-
-@dataclasses.dataclass(frozen=True)
-class Phases:
-    """Runs of equal phase: `labels[i]` holds from row `starts[i]` to the next start."""
-
-    starts: tuple[int, ...]
-    labels: tuple[schema.Label, ...]
-    rows: int
-
-    def notes(self, last_row: int) -> list[str]:
-        """What the file leaves open, given the last 25-fps frame of the video."""
-        if self.rows > last_row:
-            return []
-        return [f"phases end at frame {self.rows - 1}, the video at frame {last_row}"]
-
-    def at(self, row: int) -> schema.Label | None:
-        """The phase of a 25-fps frame; None behind the last row."""
-        if not 0 <= row < self.rows:
-            return None
-        return self.labels[bisect.bisect_right(self.starts, row) - 1]
-
-    def segments(self) -> tuple[schema.Segment, ...]:
-        """The runs as segments in seconds."""
-        ends = (*self.starts[1:], self.rows)
-        return tuple(
-            schema.Segment("phase", label, start / LABEL_FPS, end / LABEL_FPS)
-            for label, start, end in zip(self.labels, self.starts, ends, strict=True)
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,26 +56,16 @@ def rate_notes(info: VideoInfo | None) -> list[str]:
     return [f"the file has {float(info.fps):.3f} fps, the labels {LABEL_FPS}; matched by time"]
 
 
-def read_phases(file: File, source: str = SOURCE) -> Phases:
+def read_phases(file: File, source: str = SOURCE) -> Runs[schema.Label]:
     """Raises AnnotationFileError, or UnmappedLabelError for a name that the ontology lacks."""
-    starts: list[int] = []
-    labels: list[schema.Label] = []
-    previous = None
-    count = 0
-    for row in rows(file, ("Frame", "Phase"), delimiter="\t", exact=True):
-        if row["Frame"] != str(count):
-            raise row.error(f"frame {row['Frame']!r} where {count} should follow")
-        if row["Phase"] != previous:
-            previous = row["Phase"]
-            starts.append(count)
-            try:
-                labels.append(ontology.label(source, "phase", previous))
-            except ontology.UnmappedLabelError as error:
-                raise ontology.UnmappedLabelError(f"{file}, line {row.line}: {error}") from None
-        count += 1
-    if not count:
-        raise AnnotationFileError(f"{file}: no row below the header")
-    return Phases(tuple(starts), tuple(labels), count)
+
+    def phase(row: Row) -> schema.Label:
+        try:
+            return ontology.label(source, "phase", row["Phase"])
+        except ontology.UnmappedLabelError as error:
+            raise ontology.UnmappedLabelError(f"{file}, line {row.line}: {error}") from None
+
+    return frame_runs(file, ("Frame", "Phase"), phase, delimiter="\t", exact=True, firsts=(0,))
 
 
 def read_tools(file: File, source: str = SOURCE) -> Tools:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -43,18 +44,19 @@ or videos/video01.mp4                       or the videos of Cholec80
 
     def jobs(self, tree: Tree) -> list[VideoJob]:
         asked: dict[int, dict[int, dict[str, File]]] = {}
-        for file, match in tree.match(r"(?:.*/)?(Classification|Sentence)/(\d+)/(\d+)_QA\.txt"):
-            form = next(form for form in FORMS if form.lower() == match[1].lower())
-            frames = asked.setdefault(int(match[2]), {})
-            frames.setdefault(int(match[3]), {})[form] = file
+        for form in FORMS:
+            for number, files in tree.by_frame(rf"(?:.*/)?{form}/(\d+)/(\d+)_QA\.txt").items():
+                frames = asked.setdefault(number, {})
+                for frame, file in files.items():
+                    frames.setdefault(frame, {})[form] = file
         if not asked:
             raise tree.error("there are no question files")
-        pictures: dict[int, dict[int, File]] = {}
-        for file, match in tree.match(
-            r"(?:.*/)?cropped_images/(\d+)/(?:.*/)?0*(\d+)\.(?:png|jpe?g)"
-        ):
-            pictures.setdefault(int(match[1]), {})[int(match[2])] = file
-        videos = {int(m[1]): file for file, m in tree.match(r"(?:.*/)?video(\d\d)\.mp4")}
+        pictures = tree.by_frame(
+            r"(?:.*/)?cropped_images?/(\d+)/(?:.*/)?(\d+)\.(?:png|jpe?g)", "are the same frame"
+        )
+        videos = tree.one_each(
+            r"(?:.*/)?video(\d\d)\.mp4", lambda match: int(match[1]), "are the same video"
+        )
         if not pictures and not videos:
             raise tree.error("there are neither cropped_images nor videos of Cholec80")
         return [self._job(n, asked[n], pictures.get(n, {}), videos.get(n)) for n in sorted(asked)]
@@ -81,23 +83,19 @@ or videos/video01.mp4                       or the videos of Cholec80
             frames = functools.partial(
                 frame_readers.from_images, name, stills, functools.partial(_label, wanted)
             )
-            count = len(stills)
-            if len(there) < len(wanted):
-                lost = len(wanted) - len(there)
-                notes.append(f"{lost} of {len(wanted)} question files have no image")
+            count, lost = len(stills), len(wanted) - len(there)
         elif video is not None:
             info, fps = frame_readers.probe(video), self.builder_config.fps
             size, duration = ((info.height, info.width), info.duration) if info else ((0, 0), 0.0)
             frames = functools.partial(
-                frame_readers.from_video,
-                name,
-                video,
-                fps,
-                functools.partial(_label_at, wanted),
+                frame_readers.from_video, name, video, fps, functools.partial(_label_at, wanted)
             )
-            count = round(duration * fps)
+            count = math.ceil(duration * fps)  # one at 0, too
+            lost = sum(frame / LABEL_FPS >= duration for frame in wanted) if info else 0
         else:
             return self.lost(name, f"cropped_images/{number}", "questions are there, no frames")
+        if lost:
+            notes.append(f"{lost} of {len(wanted)} question files have no image")
         return VideoJob(
             self.video(name, height=size[0], width=size[1], duration=duration),
             frames,

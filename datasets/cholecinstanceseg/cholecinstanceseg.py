@@ -92,7 +92,7 @@ PART is seg8k, t50_full, t50_sparse or t80_sparse
         ]
         if not stills:
             reason = IMAGES if not mine.images else "no frame is at a full second"
-            return self.lost(name, name, reason)
+            return self.lost(name, name, reason, absent=not mine.images)
         height, width = frame_readers.image_size(stills)
         notes = []
         if gone := len(mine.labels.keys() - mine.images.keys()):

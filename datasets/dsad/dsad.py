@@ -74,11 +74,10 @@ multilabel/02/mask00_liver.png       one for each organ
     ) -> VideoJob:
         folder, operation = key
         name = f"{folder}_{operation:02d}"
-        video = functools.partial(self.video, name, splits_of=f"{operation:02d}")
+        known = f"{operation:02d}"
         if not images:
-            where = f"{folder}/{operation:02d}/image*.png"
-            item = frame_readers.Quarantined(name, where, "masks are there, the images are not")
-            return VideoJob(video(), frame_readers.Lost(item))
+            where, reason = f"{folder}/{known}/image*.png", "masks are there, the images are not"
+            return self.lost(name, where, reason, splits_of=known)
         stills = [Still(float(number), file, number) for number, file in sorted(images.items())]
         height, width = frame_readers.image_size(stills)
         bare = len(images.keys() - mask_files.keys())
@@ -94,7 +93,13 @@ multilabel/02/mask00_liver.png       one for each organ
             notes.append("there is no weak_labels.csv: other organs may be in view")
         label = functools.partial(_label, mask_files, presence, folder == MULTILABEL)
         return VideoJob(
-            video(height=height, width=width, duration=stills[-1].time + 1),
+            self.video(
+                name,
+                splits_of=known,
+                height=height,
+                width=width,
+                duration=stills[-1].time + 1,
+            ),
             functools.partial(frame_readers.from_images, name, stills, label),
             schema.VideoAnnotations(notes=tuple(notes)),
             frame_count=len(stills),

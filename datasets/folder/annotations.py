@@ -135,14 +135,15 @@ def _criterion(node: Node, book: LabelBook) -> schema.Criterion:
 
 
 def _question(node: Node) -> schema.Question:
-    _only(node, frozenset(("text", "answer", "box", "kind", "thinking")))
-    kind, thinking = node.get("kind"), node.get("thinking")
+    _only(node, frozenset(("text", "answer", "box", "kind", "thinking", "accepted")))
+    kind, thinking, accepted = (node.get(key) for key in ("kind", "thinking", "accepted"))
     return schema.Question(
         _filled(node["text"]),
         _filled(node["answer"]),
         _box(node.get("box")),
         kind.str() if kind else "",
         thinking.str() if thinking else None,
+        tuple(map(_filled, accepted.list())) if accepted else (),
     )
 
 

@@ -85,6 +85,7 @@ GraSP_30fps/annotations/grasp_{long,short}-term_{train,test}.json
                 f"frames/{case}",
                 f"the labels of {len(labelled)} frames are there, "
                 + (f"{len(media)} frames that they do not name" if media else "the frames are not"),
+                absent=not media,
             )
         times = labels.times(case, sorted(files.keys() | frames.keys()))
         notes = []

@@ -80,16 +80,14 @@ Annotations/Skill/Hei-Chole1_calot...csv                       five ratings, a f
         found = {kind: READERS[kind](file) for kind, file in files.items()}
         info = frame_readers.probe(media) if media else None
         rate = info.fps if info else Fraction(50 if number in FAST else 25)
-        segments = _phases(found.get("phase"), rate)
+        segments = found["phase"].segments("phase", rate) if "phase" in found else ()
         if media is None:
             where = f"Videos/Full/{name}.mp4"
             return self.lost(name, where, "labels are there, the video is not", segments)
         notes = [f"no labels of {kind}s" for kind in READERS if kind not in found]
-        notes += [
-            f"{kind}s end at frame {label.last}, the video has {info.frames} frames"
-            for kind, label in found.items()
-            if info and info.frames and label.last - label.first + 1 < info.frames
-        ]
+        for kind, label in found.items():
+            if info and info.frames:
+                notes += label.ends_early(f"{kind}s", info.frames - 1)
         ratings = tuple(
             rating for part, file in sorted(skill.items()) for rating in read_skill(file, part)
         )
@@ -98,12 +96,6 @@ Annotations/Skill/Hei-Chole1_calot...csv                       five ratings, a f
         )
         label = functools.partial(_label, rate, found)
         return self.of_file(name, media, info, label, annotations)
-
-
-def _phases(found: Runs | None, rate: Fraction) -> tuple[schema.Segment, ...]:
-    if found is None:
-        return ()
-    return runs("phase", ((*_seconds(found, piece, rate), piece[2]) for piece in found.pieces()))
 
 
 def _actions(found: Runs | None, rate: Fraction) -> tuple[schema.Segment, ...]:
@@ -117,16 +109,12 @@ def _actions(found: Runs | None, rate: Fraction) -> tuple[schema.Segment, ...]:
         for segment in runs(
             "action",
             (
-                (*_seconds(found, piece, rate), label if label in piece[2] else None)
-                for piece in found.pieces()
+                (float(start / rate), float(end / rate), label if label in now else None)
+                for start, end, now in found.pieces()
             ),
         )
     ]
     return tuple(sorted(out, key=lambda s: (s.start, s.end, s.label.concept)))
-
-
-def _seconds(found: Runs, piece: tuple[int, int, object], rate: Fraction) -> tuple[float, float]:
-    return float((piece[0] - found.first) / rate), float((piece[1] - found.first) / rate)
 
 
 def _label(
@@ -134,7 +122,7 @@ def _label(
 ) -> schema.FrameAnnotations:
     del image
     frame = frame_at(time, rate)
-    now = {kind: label.at(frame + label.first) for kind, label in found.items()}
+    now = {kind: label.at(frame) for kind, label in found.items()}
     return schema.FrameAnnotations(
         phase=now.get("phase"), instruments=now.get("instrument"), actions=now.get("action")
     )

@@ -88,11 +88,9 @@ segmented-images/bounding-boxes.json                                 optional
         self, images: dict[str, File], mask_files: dict[str, File], boxes: dict[str, Boxes]
     ) -> VideoJob:
         canonical = identity.canonical(SOURCE, f"lower_{POLYPS}")
-        video = functools.partial(self.video, SEGMENTED, canonical=canonical)
         if not images:
-            where = "segmented-images/images"
-            item = frame_readers.Quarantined(SEGMENTED, where, "masks are there, images are not")
-            return VideoJob(video(), frame_readers.Lost(item))
+            where, reason = "segmented-images/images", "masks are there, images are not"
+            return self.lost(SEGMENTED, where, reason, canonical=canonical)
         stills = [Still(float(k), file, stem) for k, (stem, file) in enumerate(images.items())]
         height, width = frame_readers.image_size(stills)
         notes = [ORDER, BORDER]
@@ -103,7 +101,13 @@ segmented-images/bounding-boxes.json                                 optional
             notes.append(f"the images of {alone} of {len(mask_files)} masks are missing")
         label = functools.partial(_outlined, mask_files, boxes)
         return VideoJob(
-            video(height=height, width=width, duration=float(len(stills))),
+            self.video(
+                SEGMENTED,
+                canonical=canonical,
+                height=height,
+                width=width,
+                duration=float(len(stills)),
+            ),
             functools.partial(frame_readers.from_images, SEGMENTED, stills, label),
             schema.VideoAnnotations(notes=tuple(notes)),
             frame_count=len(stills),

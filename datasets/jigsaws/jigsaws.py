@@ -11,7 +11,6 @@ import tensorflow_datasets as tfds
 
 from surgzoo.datasets import frames as frame_readers
 from surgzoo.datasets import video as videos
-from surgzoo.datasets.frames import Lost, Quarantined
 from surgzoo.datasets.jigsaws.labels import FPS, GESTURES, Gestures, read_meta, read_transcription
 from surgzoo.datasets.layout import File, Tree
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
@@ -73,9 +72,11 @@ Suturing/meta_file_Suturing.txt
             if name not in media:
                 where = f"{_task(name)}/video/{name}_capture1.avi"
                 out.append(
-                    VideoJob(
-                        self.video(f"{name}_capture1", **_facts(name)),
-                        Lost(Quarantined(name, where, "labels are there, the videos are not")),
+                    self.lost(
+                        f"{name}_capture1",
+                        where,
+                        "labels are there, the videos are not",
+                        **_facts(name),
                     )
                 )
             for camera, file in sorted(media.get(name, {}).items()):

@@ -76,8 +76,7 @@ test.txt
         here = [stem for stem in names if stem in images]
         if not here:
             where = f"images of {name}.txt"
-            item = frame_readers.Quarantined(name, where, "none of the listed images is there")
-            return VideoJob(self.video(name, splits=splits), frame_readers.Lost(item))
+            return self.lost(name, where, "none of the listed images is there", splits=splits)
         stills = [Still(float(order), images[stem], stem) for order, stem in enumerate(here)]
         height, width = frame_readers.image_size(stills)
         notes = ["single images; a time is the image's place in the list"]

@@ -9,7 +9,8 @@ import tensorflow_datasets as tfds
 
 from surgzoo.datasets import frames as frame_readers
 from surgzoo.datasets import video as videos
-from surgzoo.datasets.cholec80.labels import LABEL_FPS, Phases, last_row, rate_notes, read_phases
+from surgzoo.datasets.cholec80.labels import LABEL_FPS, last_row, rate_notes, read_phases
+from surgzoo.datasets.frame_runs import Runs
 from surgzoo.datasets.layout import File, Tree
 from surgzoo.datasets.m2cai16_workflow.pairs import pairs
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob
@@ -47,11 +48,13 @@ test_dataset/test_workflow_video_NN.txt
         if media is None:
             return self.lost(name, str(label_file), "labels are there, the video is not")
         info, phases = frame_readers.probe(media), read_phases(label_file, SOURCE)
-        notes = rate_notes(info) + phases.notes(last_row(info))
-        annotations = schema.VideoAnnotations(segments=phases.segments(), notes=tuple(notes))
+        notes = rate_notes(info) + phases.ends_early("phases", last_row(info))
+        annotations = schema.VideoAnnotations(
+            segments=phases.segments("phase", LABEL_FPS), notes=tuple(notes)
+        )
         return self.of_file(name, media, info, functools.partial(_annotate, phases), annotations)
 
 
-def _annotate(phases: Phases, time: float, image: np.ndarray) -> schema.FrameAnnotations:
+def _annotate(phases: Runs, time: float, image: np.ndarray) -> schema.FrameAnnotations:
     del image
     return schema.FrameAnnotations(phase=phases.at(videos.frame_at(time, LABEL_FPS)))

@@ -34,8 +34,8 @@ QA/video_NN/00001.txt        question|answer, a line each
 
     def jobs(self, tree: Tree) -> list[VideoJob]:
         tree = tree.descend("images", "QA")
-        media = _by_video(tree, r"images/video_?(\d+)/(\d+)\.(?:png|jpe?g)")
-        asked = _by_video(tree, r"QA/video_?(\d+)/(\d+)\.txt")
+        media = tree.by_frame(r"images/video_?(\d+)/(\d+)\.(?:png|jpe?g)")
+        asked = tree.by_frame(r"QA/video_?(\d+)/(\d+)\.txt")
         if not asked:
             raise tree.error("there are no question files")
         bare = sorted(media.keys() - asked.keys())
@@ -64,15 +64,6 @@ QA/video_NN/00001.txt        question|answer, a line each
             schema.VideoAnnotations(notes=tuple(notes)),
             frame_count=len(stills),
         )
-
-
-def _by_video(tree: Tree, pattern: str) -> dict[int, dict[int, File]]:
-    out: dict[int, dict[int, File]] = {}
-    for file, match in tree.match(pattern):
-        frames = out.setdefault(int(match[1]), {})
-        if frames.setdefault(int(match[2]), file) != file:
-            raise tree.error(f"{frames[int(match[2])]} and {file} are of the same frame")
-    return out
 
 
 def _label(asked: dict[int, File], number: int, image: np.ndarray) -> schema.FrameAnnotations:

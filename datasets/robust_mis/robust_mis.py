@@ -92,17 +92,14 @@ Testing/Stage_1/Proctocolectomy/..., Stage_2/..., Stage_3/Sigmoid resection/...
         ]
 
     def _job(self, case: Case, images: dict[int, File], mask_files: dict[int, File]) -> VideoJob:
-        video = functools.partial(
-            self.video,
-            case.name,
-            canonical=identity.canonical(SOURCE, case.operation),
-            procedure=ontology.label(SOURCE, "procedure", case.procedure).concept,
-            splits=case.splits(),
-        )
+        facts = {
+            "canonical": identity.canonical(SOURCE, case.operation),
+            "procedure": ontology.label(SOURCE, "procedure", case.procedure).concept,
+            "splits": case.splits(),
+        }
         if not images:
             where = str(next(iter(mask_files.values())).folder)
-            item = frame_readers.Quarantined(case.name, where, "masks are there, raw.png is not")
-            return VideoJob(video(), frame_readers.Lost(item))
+            return self.lost(case.name, where, "masks are there, raw.png is not", **facts)
         stills = [Still(frame / FPS, file, frame) for frame, file in sorted(images.items())]
         height, width = frame_readers.image_size(stills)
         notes = [f"times are frame numbers at {FPS:g} fps, which the release does not state"]
@@ -113,7 +110,9 @@ Testing/Stage_1/Proctocolectomy/..., Stage_2/..., Stage_3/Sigmoid resection/...
         if alone:
             notes.append(f"the images of {alone} of {len(mask_files)} masks are missing")
         return VideoJob(
-            video(height=height, width=width, duration=stills[-1].time + 1 / FPS),
+            self.video(
+                case.name, height=height, width=width, duration=stills[-1].time + 1 / FPS, **facts
+            ),
             functools.partial(
                 frame_readers.from_images, case.name, stills, functools.partial(_label, mask_files)
             ),

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 
-from surgzoo.datasets.annotation_files import AnnotationFileError, Node, json_file, text
+from surgzoo.datasets.annotation_files import AnnotationFileError, Node, json_file
 from surgzoo.datasets.layout import File
-from surgzoo.datasets.question_files import answer_kinds
+from surgzoo.datasets.question_files import answer_kinds, lines
 from surgzoo.db import boxes, ontology, schema
 
 SOURCE = "ssg_vqa"
@@ -28,14 +28,14 @@ _TYPE = re.compile(r"[a-z_-]+(?:\.json)?")
 def read_questions(file: File) -> tuple[schema.Question, ...]:
     """The questions of a frame. Raises AnnotationFileError or UnmappedLabelError."""
     kind_of = answer_kinds(SOURCE)
-    lines = [(n, line) for n, line in enumerate(text(file).split("\n"), 1) if line.strip()]
-    if len(lines) < HEAD:
-        raise AnnotationFileError(f"{file}: {len(lines)} lines; the first {HEAD} are its head")
-    stray = next((n for n, line in lines[:HEAD] if "?" in line), None)
+    found = list(lines(file))
+    if len(found) < HEAD:
+        raise AnnotationFileError(f"{file}: {len(found)} lines; the first {HEAD} are its head")
+    stray = next((n for n, line in found[:HEAD] if "?" in line), None)
     if stray is not None:
         raise AnnotationFileError(f"{file}, line {stray}: a question where the head should be")
     out = []
-    for number, line in lines[HEAD:]:
+    for number, line in found[HEAD:]:
         question, answer, *more = (field.strip() for field in f"{line}|".split("|"))
         if not question or not answer:
             raise AnnotationFileError(

@@ -38,18 +38,12 @@ or videos/VID01/000001.png         frames of CholecT50
 """
 
     def jobs(self, tree: Tree) -> list[VideoJob]:
-        asked: dict[int, dict[int, File]] = {}
-        for file, match in tree.match(r"(?:.*/)?VID0*(\d+)/(\d+)\.txt"):
-            there = asked.setdefault(int(match[1]), {}).setdefault(int(match[2]), file)
-            if there != file:
-                raise tree.error(f"{there} and {file} are of the same frame")
+        asked = tree.by_frame(r"(?:.*/)?VID0*(\d+)/(\d+)\.txt")
         if not asked:
             raise tree.error("there are no question files")
-        media: dict[int, dict[int, File]] = {}
-        for file, match in tree.match(r"(?:.*/)?(?:data|videos)/VID(\d+)/(\d+)\.(?:png|jpe?g)"):
-            frames = media.setdefault(int(match[1]), {})
-            if frames.setdefault(int(match[2]), file) != file:
-                raise tree.error(f"{frames[int(match[2])]} and {file} are the same frame")
+        media = tree.by_frame(
+            r"(?:.*/)?(?:data|videos)/VID0*(\d+)/(\d+)\.(?:png|jpe?g)", "are the same frame"
+        )
         if not media:
             raise tree.error("there are no frames of CholecT45 (data/) or CholecT50 (videos/)")
         graphs: dict[int, _Graphs] = {}

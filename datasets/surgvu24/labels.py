@@ -144,16 +144,13 @@ def read_boxes(file: File) -> dict[int, tuple[schema.Instrument, ...] | str]:
 
 
 def read_question(question: File, answers: File) -> tuple[schema.Question, ...]:
-    """The question of a clip, once for each accepted answer. Raises AnnotationFileError."""
+    """The question of a clip with its accepted answers. Raises AnnotationFileError."""
     asked = _said(json_file(question))
     listed = json_file(answers).list()
     if not listed:
         raise AnnotationFileError(f"{answers}: holds no answer")
-    said = [_said(node) for node in listed]
-    return tuple(
-        schema.Question(asked, answer, kind=f"reference {number}")
-        for number, answer in enumerate(said, start=1)
-    )
+    first, *others = dict.fromkeys(_said(node) for node in listed)
+    return (schema.Question(asked, first, accepted=tuple(others)),)
 
 
 def _said(node: Node) -> str:

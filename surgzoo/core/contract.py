@@ -87,14 +87,15 @@ class Processor(Protocol):
         visuals: Sequence[np.ndarray],
         *,
         fps: Sequence[float] = (),
+        generate: bool = False,
         bucket: Bucket | None = None,
     ) -> tuple[Example, int]:
         """One row with several conversations about the same visuals, and how many of them fitted.
 
         The visuals stand once, in a prefix segment that every conversation sees; conversations do
         not see each other, and the positions of each go on from the prefix. So each computes
-        exactly what it would compute in a row of its own. Raises ValueError when not even the first
-        fits.
+        exactly what it would compute in a row of its own. With `generate` each ends after the
+        opening of the assistant's turn. Raises ValueError when not even the first fits.
         """
         ...
 

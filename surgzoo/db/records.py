@@ -56,6 +56,20 @@ class StoredVideo:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Quarantined:
+    """A frame, a rest of a video or a whole one that is not stored, and why: a line of the file.
+
+    `absent` says that nothing is wrong with it, but its media are not there: labs hold parts of a
+    release. Anything else is broken.
+    """
+
+    video: str
+    where: str  # file, and frame or line in it
+    reason: str
+    absent: bool = False
+
+
 def features() -> Any:
     """The TFDS FeaturesDict of every source."""
     import tensorflow_datasets as tfds  # 0.5 s to import; most users of this module do not write

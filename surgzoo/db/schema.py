@@ -155,7 +155,8 @@ class Criterion:
 class Question:
     """A question that came with the source; the answer may include a box, or reasoning before it.
 
-    `kind` is the source's own class of question, `thinking` its reasoning trace.
+    `kind` is the source's own class of question, `thinking` its reasoning trace. `accepted` are
+    answers that the source counts as right beside `answer`.
     """
 
     text: str
@@ -163,6 +164,7 @@ class Question:
     box: Box | None = None
     kind: str = ""
     thinking: str | None = None
+    accepted: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

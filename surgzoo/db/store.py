@@ -108,6 +108,11 @@ class Store:
             digest.update(found.content())
         return digest.hexdigest()
 
+    def quarantined(self) -> tuple[records.Quarantined, ...]:
+        """What could not be stored, in stored order."""
+        with open(self.path / records.QUARANTINE_FILE, encoding="utf-8") as file:
+            return tuple(schema.from_json(records.Quarantined, line) for line in file)
+
     @functools.cached_property
     def _derived(self) -> dict[str, maps.DerivedMaps]:
         """Maps that were derived for this source (`db/derive/maps.py`), by name."""

@@ -12,7 +12,7 @@ import collections
 import dataclasses
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -20,8 +20,8 @@ import numpy as np
 
 from surgzoo.db.schema import Conversation, to_jsonable
 from surgzoo.evaluate.predictions import Prediction
-from surgzoo.evaluate.score import Scores, score_predictions
-from surgzoo.evaluate.truth import Truth, load_truth
+from surgzoo.evaluate.score import Group, Policy, Scores, score_predictions
+from surgzoo.evaluate.truth import Truth, load_truth, place
 from surgzoo.tasks.base import AnswerForm
 
 # Training answers of one kind of question -> the answer; None for the rule that needs none.
@@ -29,21 +29,28 @@ Fit = Callable[[Sequence[Any]], Any] | None
 
 
 class Baseline(NamedTuple):
-    """A named rule, and what it does in words."""
+    """A named rule, and what it does in words.
+
+    With `by_question` it is fitted on the training answers to the very same question, where there
+    are any: still blind, but not deaf.
+    """
 
     name: str
     about: str
     fit: Fit
+    by_question: bool = False
 
 
 BASELINES: dict[AnswerForm, list[Baseline]] = {form: [] for form in get_args(AnswerForm)}
 
 
-def baseline(form: AnswerForm, name: str, about: str) -> Callable[[Fit], Fit]:
+def baseline(
+    form: AnswerForm, name: str, about: str, *, by_question: bool = False
+) -> Callable[[Fit], Fit]:
     """Registers a fit function for one answer form."""
 
     def register(fit: Fit) -> Fit:
-        BASELINES[form].append(Baseline(name, about, fit))
+        BASELINES[form].append(Baseline(name, about, fit, by_question))
         return fit
 
     return register
@@ -94,6 +101,12 @@ def majority_criteria(answers: Sequence[list]) -> list:
     return [[name, sum(met) > len(met) / 2] for name, met in votes.items()]
 
 
+@baseline(
+    "vqa",
+    "question prior",
+    "the most frequent answer of the training split to the same question, without a box",
+    by_question=True,
+)
 @baseline("vqa", "majority", "the most frequent answer of the training split, without a box")
 def majority_answer(answers: Sequence[dict]) -> dict:
     return {"text": majority([answer["text"] for answer in answers]), "box": None}
@@ -109,10 +122,15 @@ def frequent_caption(answers: Sequence[str]) -> str:
     return collections.Counter(answers).most_common(1)[0][0]
 
 
-# Pixels are not learned from the training split: the input is the answer. It is the field's own
-# lower bound for desmoking and future frames; as a mask or a depth it says "bright is near/white".
-INPUT = "input"
-BASELINES["pixels"].append(Baseline(INPUT, "the input image itself, where there is one", None))
+# Pixels are not learned from the training split: what the question shows is the answer. It is the
+# field's own lower bound for desmoking (the smoke stays) and for what comes next (nothing moves);
+# as a mask or a depth it says "bright is near/white". What shows nothing gets no answer.
+INPUT, LAST = "input", "last frame"
+BASELINES["pixels"] += [
+    Baseline(INPUT, "the input image itself, where there is one", None),
+    Baseline(LAST, "the last frame that is shown, standing still, where there is one", None),
+]
+_AHEAD = ("next_frame", "video_generation")  # tasks about what comes after the frame
 
 
 def baseline_predictions(training: Truth, truth: Truth) -> dict[str, dict[str, list[Prediction]]]:
@@ -122,7 +140,10 @@ def baseline_predictions(training: Truth, truth: Truth) -> dict[str, dict[str, l
     """
     answers: dict[tuple, list] = collections.defaultdict(list)
     for conversation in training.conversations.values():
-        answers[_kind(training, conversation)].append(conversation.answer)
+        kind = _kind(training, conversation)
+        answers[kind].append(conversation.answer)
+        if _has_question_rule(training, conversation):
+            answers[*kind, _question(conversation)].append(conversation.answer)
     out: dict[str, dict[str, list[Prediction]]] = {}
     for name, task in truth.tasks.items():
         asked = {c.id: _kind(truth, c) for c in truth.conversations.values() if c.task == name}
@@ -133,46 +154,78 @@ def baseline_predictions(training: Truth, truth: Truth) -> dict[str, dict[str, l
             warnings.warn(message, stacklevel=2)
         out[name] = {}
         if task.answer_form == "pixels":
-            out[name][INPUT] = _inputs(truth, name)
+            rule = LAST if name in _AHEAD else INPUT
+            out[name][rule] = _inputs(truth, name, rule)
             continue
         for rule in BASELINES[task.answer_form]:
-            said = {kind: rule.fit(answers[kind]) for kind in set(asked.values()) - lacking}
-            texts = {kind: task.render(answer) for kind, answer in said.items()}
+            keys = dict(asked)
+            if rule.by_question:
+                exact = {
+                    id: (*kind, _question(truth.conversations[id])) for id, kind in keys.items()
+                }
+                keys |= {id: key for id, key in exact.items() if key in answers}
+            said = {key: rule.fit(answers[key]) for key in set(keys.values()) - lacking}
+            texts = {key: task.render(answer) for key, answer in said.items()}
             out[name][rule.name] = [
-                Prediction(id, f"baseline/{rule.name}", texts[kind], said[kind])
-                for id, kind in asked.items()
-                if kind in texts
+                Prediction(id, f"baseline/{rule.name}", texts[key], said[key])
+                for id, key in keys.items()
+                if key in texts
             ]
     return out
 
 
-def _inputs(truth: Truth, task: str) -> list[Prediction]:
+def _inputs(truth: Truth, task: str, rule: str) -> list[Prediction]:
     """The last image of each question as its answer; none for a question without an image."""
     return [
-        Prediction(item.id, f"baseline/{INPUT}", None, {"media": to_jsonable(item.media[-1])})
+        Prediction(item.id, f"baseline/{rule}", None, {"media": to_jsonable(item.media[-1])})
         for item in truth.conversations.values()
         if item.task == task and item.media
     ]
 
 
 def score_baselines(
-    truth: Truth, data_dir: str | Path, *, train_split: str = "train"
+    truth: Truth,
+    data_dir: str | Path,
+    *,
+    train_split: str = "train",
+    missing: Policy = "report",
+    groups: Collection[Group] = get_args(Group),
 ) -> dict[str, dict[str, Scores]]:
     """{task: {baseline: scores}} on the conversations of `truth`.
 
-    A baseline without a single answer (nothing in the training split) is left out.
+    `missing` "wrong" counts questions that a baseline has no answer to as wrong; `groups` are
+    the kinds of rows to make. A baseline without a single answer (nothing in the training split) is
+    left out.
     """
-    training = load_truth(
-        data_dir, truth.stores, truth.tasks, split=train_split, scheme=truth.scheme
-    )
+    fitted = [task for task in truth.tasks.values() if task.answer_form != "pixels"]
+    if truth.split == "all":
+        training = _split_of(truth, train_split)  # it has been read already
+    else:
+        training = load_truth(
+            data_dir, truth.stores if fitted else (), fitted, split=train_split, scheme=truth.scheme
+        )
     predictions = baseline_predictions(training, truth)
     scores: dict[str, dict[str, Scores]] = {}
     for task, rules in predictions.items():
-        alone = dataclasses.replace(truth, tasks={task: truth.tasks[task]})
+        asked = {id: item for id, item in truth.conversations.items() if item.task == task}
+        alone = dataclasses.replace(truth, tasks={task: truth.tasks[task]}, conversations=asked)
         scores[task] = {
-            name: score_predictions(items, alone) for name, items in rules.items() if items
+            name: score_predictions(items, alone, missing=missing, groups=groups)
+            for name, items in rules.items()
+            if items
         }
     return scores
+
+
+def _split_of(truth: Truth, split: str) -> Truth:
+    """What a truth of all videos says about those of one split."""
+    videos = {
+        where: stored
+        for where, stored in truth.videos.items()
+        if stored.video.splits.get(truth.scheme) == split
+    }
+    asked = {id: item for id, item in truth.conversations.items() if place(id) in videos}
+    return dataclasses.replace(truth, split=split, videos=videos, conversations=asked)
 
 
 def strongest(scores: Mapping[str, Scores], task: str) -> str | None:
@@ -180,6 +233,16 @@ def strongest(scores: Mapping[str, Scores], task: str) -> str | None:
     values = {name: item.row(task).value for name, item in scores.items()}
     known = {name: value for name, value in values.items() if value is not None}
     return max(known, key=known.__getitem__) if known else None
+
+
+def _has_question_rule(truth: Truth, conversation: Conversation) -> bool:
+    form = truth.tasks[conversation.task].answer_form
+    return any(rule.by_question for rule in BASELINES[form])
+
+
+def _question(conversation: Conversation) -> str:
+    """The question without the choices that are listed below it."""
+    return conversation.prompt.partition("\n")[0]
 
 
 def _kind(truth: Truth, conversation: Conversation) -> tuple[str, str, str, tuple[str, ...]]:

@@ -11,8 +11,9 @@ the stored frame rate; no frame is made up or moved in time.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from surgzoo.data.media import MediaReader
 from surgzoo.db.schema import Conversation
 from surgzoo.db.store import Store
 from surgzoo.evaluate.predictions import Prediction
+from surgzoo.metrics import distribution
 from surgzoo.tasks.base import Parsed
 from surgzoo.tasks.pixels import PixelTask, media_of
 from surgzoo.tasks.reading import quote
+from surgzoo.tasks.video_generation import fitted
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
@@ -87,6 +90,37 @@ class Judge:
         except AnswerError as error:
             return Parsed(None, str(error))
         return Parsed(task.compare(truth, said, conversation.answer))
+
+
+def frechet_video_distance(
+    judge: Judge,
+    task: PixelTask,
+    asked: Sequence[tuple[Conversation, Prediction | None]],
+    extractor: str = "grey16",
+    weights: str | None = None,
+) -> dict[str, float]:
+    """{"fvd_<extractor>": ..}: the distance of the predicted clips from the true ones, as sets.
+
+    No metric of the task, since it takes all clips at once and a network that nobody ships; see
+    `metrics/distribution.py` for how to register one. A clip has its true size and, up to the
+    frames that it lacks, length; a missing or unreadable one is black, so that leaving out the
+    hard ones does not help. Raises ValueError for fewer than two clips.
+    """
+
+    def truths() -> Iterator[np.ndarray]:
+        for conversation, _ in asked:
+            yield judge.truth(task, conversation)[None]
+
+    def predicted() -> Iterator[np.ndarray]:
+        for conversation, prediction in asked:
+            truth = judge.truth(task, conversation)
+            clip = truth[:0]
+            if prediction is not None:
+                with contextlib.suppress(AnswerError):
+                    clip = fitted(truth, judge.said(task, conversation, prediction))
+            yield (clip if len(clip) else np.zeros_like(truth))[None]
+
+    return distribution.frechet_distance(truths(), predicted(), extractor, weights)
 
 
 def load(path: Path, frames: int, *, video: bool) -> np.ndarray:

@@ -1,29 +1,63 @@
 """Asking a local model: conversations -> batched greedy decoding -> predictions.jsonl.
 
-Questions that the file already answers are not asked again. Rows are encoded on threads while the
-device decodes, and batched by bucket, so that each static shape compiles once.
+The questions about one frame stand in one row, so that the frame is decoded, encoded and read once
+for all of them. Questions that the file already answers are not asked again. Rows are encoded on
+threads while the device decodes, and batched by length, so that each static shape compiles once.
 """
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
+import dataclasses
+import itertools
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import tqdm
+from absl import logging
 
 from surgzoo.core import parallel
 from surgzoo.core.contract import Processor
-from surgzoo.data import pipeline
+from surgzoo.data import pipeline, prompts
 from surgzoo.data.media import MediaReader
+from surgzoo.data.prompts import Encoded
 from surgzoo.db.schema import Conversation
 from surgzoo.decode.greedy import make_greedy
 from surgzoo.evaluate.predictions import PredictionWriter
+
+
+@dataclasses.dataclass
+class Throughput:
+    """What was asked now and how long it took. Seconds of compilation count with the device's.
+
+    Attributes:
+      prompt_tokens: tokens that the model read, what questions share once, padding not.
+      waited: seconds in which the device had nothing to do, because no batch was encoded yet.
+    """
+
+    questions: int = 0
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    device: float = 0.0
+
+    def __str__(self) -> str:
+        seconds = max(self.seconds, 1e-9)
+        return (
+            f"{self.questions} questions in {self.seconds:.1f} s: "
+            f"{self.questions / seconds:.1f} questions/s, "
+            f"{self.prompt_tokens / seconds:.0f} prompt tokens/s, "
+            f"{self.new_tokens / seconds:.0f} new tokens/s; "
+            f"{self.device / seconds:.0%} of the time on the device, "
+            f"{self.waited / seconds:.0%} waiting for rows"
+        )
 
 
 def predict(
@@ -39,61 +73,147 @@ def predict(
     batch_size: int = 64,
     max_new_tokens: int = 64,
     threads: int = 2,
-) -> int:
-    """Appends one line a conversation to `path`; returns how many were asked now.
+    group: int = 8,
+) -> Throughput:
+    """Appends one line a conversation to `path`; returns what was asked now.
+
+    Args:
+      batch_size: questions that are decoded at a time.
+      group: as many questions about one frame may share a row. 0: none do, and rows have the
+        lengths of the processor's buckets; what grouping is measured against.
 
     A conversation that cannot be encoded (a frame that is corrupt, a row that no bucket holds) gets
     a line with its error and no text: it counts as wrong and is listed in the report.
     """
     generate = make_greedy(model, max_new_tokens, processor.eos_id)
     read = MediaReader(stores)
+    did, begun = Throughput(), time.perf_counter()
+
+    def encode(unit: list[Conversation]) -> list[Encoded]:
+        return (
+            prompts.encode_unit(unit, processor, read) if group else _alone(unit, processor, read)
+        )
+
     with PredictionWriter(path, name) as writer:
         todo = [item for item in conversations if item.id not in writer.done]
+        units = prompts.units(todo, max(group, 1)) if group else [[item] for item in todo]
         bar = tqdm.tqdm(total=len(todo), desc="predict", unit="question", disable=None)
-        for items, rows in _batches(todo, processor, read, batch_size, threads, writer):
-            started = time.perf_counter()
-            # A short last batch is filled up with copies: the shape stays, nothing compiles anew.
-            filled = rows + [rows[-1]] * (batch_size - len(rows))
-            out = generate(params, parallel.shard_batch(pipeline.stack(filled), mesh))
+        ahead = -(-2 * batch_size // max(group, 1))
+        encoded = itertools.chain.from_iterable(_on_threads(encode, units, threads, ahead))
+        batches = _batches(encoded, batch_size, _ways(mesh), writer)
+        while True:
+            clock = time.perf_counter()
+            batch = next(batches, None)
+            did.waited += time.perf_counter() - clock
+            if batch is None:
+                break
+            items, rows = batch
+            clock = time.perf_counter()
+            out = generate(params, parallel.shard_batch(pipeline.stack(rows), mesh))
             tokens, lengths = jax.device_get((out.tokens, out.lengths))
-            latency = (time.perf_counter() - started) / len(items)
-            for item, ids, length in zip(items, tokens, lengths, strict=False):
-                text = processor.decode(np.asarray(ids[: int(length)]).tolist())
-                writer.write(item.id, text, latency=round(latency, 6))
-            bar.update(len(items))
+            took = time.perf_counter() - clock
+            asked = [n for n, item in enumerate(items) if item is not None]
+            for n in asked:
+                text = processor.decode(tokens[n, : lengths[n]].tolist())
+                writer.write(items[n].id, text, latency=round(took / len(asked), 6))
+            did.device += took
+            did.questions += len(asked)
+            did.new_tokens += int(lengths[asked].sum())
+            did.prompt_tokens += sum(int((row["segments"] > 0).sum()) for row in rows)
+            did.seconds = time.perf_counter() - begun
+            bar.set_postfix_str(f"{did.questions / did.seconds:.1f} questions/s", refresh=False)
+            bar.update(len(asked))
         bar.close()
-    return len(todo)
+    did.seconds = time.perf_counter() - begun
+    logging.info("predict: %s", did)
+    return did
+
+
+def _alone(unit: Sequence[Conversation], processor: Processor, read: MediaReader) -> list[Encoded]:
+    """Each conversation in a row of its own, in the smallest of the processor's buckets."""
+    out = []
+    for item in unit:
+        try:
+            out.append(Encoded([item], pipeline.encode_rows([item], processor, read)[0]))
+        except ValueError as error:
+            out.append(Encoded([item], None, str(error)))
+    return out
+
+
+def _on_threads(
+    encode: Callable[[list[Conversation]], list[Encoded]],
+    units: Iterable[list[Conversation]],
+    threads: int,
+    ahead: int,
+) -> Iterator[list[Encoded]]:
+    """The units encoded, in their order; at most `ahead` wait for the device."""
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        futures: collections.deque = collections.deque()
+        for unit in units:
+            futures.append(pool.submit(encode, unit))
+            if len(futures) > ahead:
+                yield futures.popleft().result()
+        while futures:
+            yield futures.popleft().result()
+
+
+def _ways(mesh: Any) -> int:
+    """Into how many parts the rows of a batch are cut."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
 def _batches(
-    todo: Sequence[Conversation],
-    processor: Processor,
-    read: MediaReader,
-    batch_size: int,
-    threads: int,
-    writer: PredictionWriter,
-) -> Iterator[tuple[list[Conversation], list[dict[str, np.ndarray]]]]:
-    """Full batches of one bucket as they fill; the rests at the end."""
+    encoded: Iterable[Encoded], batch_size: int, ways: int, writer: PredictionWriter
+) -> Iterator[tuple[list[Conversation | None], list[dict[str, np.ndarray]]]]:
+    """Full batches of one static shape as they fill; the rests at the end.
 
-    def encode(item: Conversation):
-        try:
-            return item, pipeline.encode_rows([item], processor, read)[0], None
-        except ValueError as error:
-            return item, None, str(error)
+    The conversations stand as their answers will: G to a row, None where a row has fewer.
+    """
 
-    waiting: dict[tuple, list] = defaultdict(list)
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        ahead = 2 * batch_size  # encoded rows that may wait for the device
-        for start in range(0, len(todo), ahead):
-            for item, row, error in pool.map(encode, todo[start : start + ahead]):
-                if row is None:
-                    writer.write(item.id, None, error=error)
-                    continue
-                bucket = (row["tokens"].shape, row["patches"].shape)
-                waiting[bucket].append((item, row))
-                if len(waiting[bucket]) == batch_size:
-                    items, rows = zip(*waiting.pop(bucket), strict=True)
-                    yield list(items), list(rows)
-    for rest in waiting.values():
-        items, rows = zip(*rest, strict=True)
-        yield list(items), list(rows)
+    def full(slots: int) -> int:
+        return -(-max(1, batch_size // slots) // ways) * ways
+
+    waiting: dict[tuple[int, int, int], list[Encoded]] = defaultdict(list)
+    used: set[tuple[int, int, int]] = set()
+    for one in encoded:
+        if one.row is None:
+            for item in one.items:
+                writer.write(item.id, None, error=one.error)
+            continue
+        shape = _shape(one.row)
+        waiting[shape].append(one)
+        if len(waiting[shape]) == full(shape[2]):
+            used.add(shape)
+            yield _fill(waiting.pop(shape), shape[2], full(shape[2]))
+
+    # The rests of all lengths go together where they can, in a shape that was used before if one
+    # is large enough: none compiles for a few rows.
+    rests: dict[Hashable, list[Encoded]] = defaultdict(list)
+    for shape, rest in waiting.items():
+        rests[shape[1] if "ends" in rest[0].row else shape] += rest
+    for rest in rests.values():
+        shapes = [_shape(one.row) for one in rest]
+        tokens, slots = max(s[0] for s in shapes), max(s[2] for s in shapes)
+        known = [s for s in used if s[0] >= tokens and s[1] == shapes[0][1] and s[2] >= slots]
+        tokens, _, slots = min(known, default=(tokens, 0, slots))
+        rest = [one._replace(row=prompts.resize(one.row, tokens, slots)) for one in rest]
+        for start in range(0, len(rest), full(slots)):
+            yield _fill(rest[start : start + full(slots)], slots, full(slots))
+
+
+def _shape(row: dict[str, np.ndarray]) -> tuple[int, int, int]:
+    """Tokens, patches and questions."""
+    return len(row["tokens"]), len(row["patches"]), len(row.get("ends", (0,)))
+
+
+def _fill(
+    batch: list[Encoded], slots: int, size: int
+) -> tuple[list[Conversation | None], list[dict[str, np.ndarray]]]:
+    """A short batch is filled up with copies: the shape stays, nothing compiles anew."""
+    items = [[*one.items, *[None] * (slots - len(one.items))] for one in batch]
+    rows = [one.row for one in batch]
+    copy = dict(rows[-1])
+    if "ends" in copy:
+        copy["ends"] = np.full_like(copy["ends"], -1)  # asks nothing
+    short = size - len(rows)
+    return [item for row in items for item in row] + [None] * (slots * short), rows + [copy] * short

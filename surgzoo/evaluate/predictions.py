@@ -10,6 +10,10 @@
            where `text` is null
   error    why there is no text or no answer, in words
   latency  seconds from question to answer
+  scores   confidences of labels, {"grasper": 0.93, "hook": 0.02}, each in [0, 1]. A label is
+           spelled as the conversation's options spell it (a triplet is "hook, dissect, cystic
+           duct"); one that is left out has 0. Where all answers have them, average precision is
+           computed
 
 Only `id` is required. Lines are appended and flushed, so a killed run leaves whole lines and at
 most one torn line at the end; reading and resuming drop that line with a warning.
@@ -22,7 +26,7 @@ import json
 import math
 import numbers
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +43,7 @@ class Prediction:
     answer: Any = None
     error: str | None = None
     latency: float | None = None
+    scores: Mapping[str, float] | None = None
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Prediction))
@@ -97,11 +102,12 @@ class PredictionWriter:
         answer: Any = None,
         error: str | None = None,
         latency: float | None = None,
+        scores: Mapping[str, float] | None = None,
     ) -> None:
         """Appends one line and flushes it. Raises ValueError when `id` was written before."""
         if id in self.done:
             raise ValueError(f"{self.path} already holds an answer to {id}")
-        prediction = Prediction(id, self.model, text, answer, error, latency)
+        prediction = Prediction(id, self.model, text, answer, error, latency, scores)
         self._file.write(to_line(prediction) + "\n")
         self._file.flush()
         self.done.add(id)
@@ -120,6 +126,8 @@ class PredictionWriter:
 def to_line(prediction: Prediction) -> str:
     """One line of the file, without its line break. Raises ValueError on NaN."""
     values = {name: getattr(prediction, name) for name in FIELDS}
+    if prediction.scores is None:
+        del values["scores"]  # most models have none
     return json.dumps(values, ensure_ascii=False, allow_nan=False)
 
 
@@ -180,7 +188,20 @@ def _from_line(line: bytes) -> Prediction:
         _is_number(latency) and math.isfinite(latency) and latency >= 0
     ):
         raise ValueError(f"'latency' must be seconds or null, not {latency!r}")
+    if values.get("scores") is not None:
+        _check_scores(values["scores"])
     return Prediction(**values)
+
+
+def _check_scores(scores: Any) -> None:
+    """Raises ValueError unless it is an object of numbers in [0, 1]."""
+    if not isinstance(scores, dict):
+        raise ValueError(
+            f"'scores' must be an object of labels and confidences or null, not {scores!r}"
+        )
+    for label, score in scores.items():
+        if not (_is_number(score) and 0 <= score <= 1):
+            raise ValueError(f"the score of '{label}' must be a number in [0, 1], not {score!r}")
 
 
 def _is_number(value: Any) -> bool:

@@ -5,19 +5,27 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from surgzoo.core import config as config_lib
 from surgzoo.data import pipeline
 from surgzoo.data.conversations import conversations
+from surgzoo.db.schema import Conversation
+from surgzoo.db.store import NotPreparedError
+from surgzoo.evaluate import findings
+from surgzoo.evaluate.benchmarks import running
+from surgzoo.evaluate.benchmarks.definition import Protocol
+from surgzoo.evaluate.benchmarks.result import BenchmarkResult
 from surgzoo.evaluate.predict import predict
-from surgzoo.evaluate.predictors.local import restore
+from surgzoo.evaluate.predictions import read_predictions
+from surgzoo.evaluate.predictors.local import Restored, restore
 from surgzoo.evaluate.predictors.questions import take
 from surgzoo.evaluate.report import report as write_report
 from surgzoo.evaluate.report import tables
 from surgzoo.evaluate.score import score
-from surgzoo.train.experiment import Experiment
+from surgzoo.train.experiment import EvalConfig, Experiment
 
 
 def load_experiment(run_dir: Path) -> Experiment:
@@ -30,11 +38,12 @@ def load_experiment(run_dir: Path) -> Experiment:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """Where things are and the table of headline numbers as text."""
+    """Where things are, the table of headline numbers as text, and pitfalls of the numbers."""
 
     folder: Path
     table: str
     report: Path | None
+    findings: tuple[findings.Finding, ...] = ()
 
 
 def evaluate(
@@ -79,20 +88,13 @@ def evaluate(
         )
 
     found = restore(run_dir, experiment, step)
-    step, name = found.step, found.name
     folder = run_dir / f"eval-{settings.split}"
-    predict(
-        found.model,
-        found.params,
-        found.processor,
-        items,
-        stores,
-        folder / "predictions.jsonl",
-        name=name,
-        mesh=found.mesh,
-        batch_size=settings.batch_size,
-        max_new_tokens=settings.max_new_tokens,
-    )
+    name = found.name
+    _ask(found, items, stores, folder / "predictions.jsonl", settings)
+    pitfalls = _pitfalls(run_dir, experiment, found, settings, stores)
+    findings.save(pitfalls, folder / "findings.json")
+    if settings.split in ("test", "all"):
+        findings.record(run_dir, found.step, settings.split)
     page = None
     if report:
         page = write_report(
@@ -104,7 +106,7 @@ def evaluate(
             scheme=settings.scheme,
             wording=wording,
             title=name,
-            checkpoint=f"step {step}",
+            checkpoint=f"step {found.step}",
             date=datetime.date.today().isoformat(),
         )
         table = (folder / "summary.md").read_text(encoding="utf-8")
@@ -118,4 +120,118 @@ def evaluate(
         )
         scores.save(folder / "scores.json")
         table = tables.summary(scores, {})
-    return Result(folder, table, page)
+    return Result(folder, table, page, pitfalls)
+
+
+def evaluate_benchmark(
+    run_dir: str | Path,
+    name: str,
+    *,
+    data_dir: str | None = None,
+    step: int | None = None,
+    protocol: Protocol | None = None,
+    sets: Sequence[str] = (),
+    limit: int | None = None,
+    batch_size: int | None = None,
+) -> BenchmarkResult:
+    """Asks one checkpoint of a run the questions of a benchmark and scores the answers.
+
+    Writes predictions.jsonl, benchmark.json and benchmark.md into
+    `<run_dir>/bench-<name>-<protocol>`. What the run was trained on and how its checkpoint was
+    chosen come from its config and its folder. Raises as `evaluate` does, and ValueError when no
+    set can be asked.
+    """
+    run_dir = Path(run_dir)
+    experiment = load_experiment(run_dir)
+    settings = experiment.eval
+    if batch_size is not None:
+        settings = dataclasses.replace(settings, batch_size=batch_size)
+    asked = running.ask(
+        name,
+        data_dir or experiment.data.data_dir,
+        protocol=protocol or settings.protocol,
+        sets=sets,
+        limit=limit,
+    )
+    if not asked.truths:
+        raise ValueError(f"nothing to ask of {name}:\n{running.describe(asked)}")
+    found = restore(run_dir, experiment, step)
+    folder = run_dir / f"bench-{name}-{asked.protocol}"
+    path = folder / "predictions.jsonl"
+    _ask(found, asked.conversations(), pipeline.Stores(asked.data_dir), path, settings)
+    result = running.score(
+        asked,
+        list(read_predictions(path)),
+        training=training_of(experiment),
+        selection=_selection(run_dir, experiment, found),
+        folder=folder,
+    )
+    result.save(folder / "benchmark.json")
+    findings.record(run_dir, found.step, name)
+    return result
+
+
+def _ask(
+    found: Restored,
+    items: Sequence[Conversation],
+    stores: pipeline.Stores,
+    path: Path,
+    settings: EvalConfig,
+) -> None:
+    """Appends an answer to every question that `path` does not answer yet."""
+    predict(
+        found.model,
+        found.params,
+        found.processor,
+        items,
+        stores,
+        path,
+        name=found.name,
+        mesh=found.mesh,
+        batch_size=settings.batch_size,
+        max_new_tokens=settings.max_new_tokens,
+    )
+
+
+def _selection(run_dir: Path, experiment: Experiment, found: Restored) -> list[findings.Finding]:
+    """How this checkpoint was chosen among those of its run."""
+    return findings.selection_of_run(run_dir, found.step, found.meta, experiment.steps)
+
+
+def _pitfalls(
+    run_dir: Path,
+    experiment: Experiment,
+    found: Restored,
+    settings: EvalConfig,
+    stores: pipeline.Stores,
+) -> tuple[findings.Finding, ...]:
+    """What a reader of the scores must know; nothing where the training split itself is asked."""
+    if settings.split == "train":
+        return ()
+    tested = {
+        source: [v.video for v in stores(source).select(settings.split, settings.scheme)]
+        for source in settings.sources
+    }
+    leaks = findings.leakage(training_of(experiment), tested)
+    chosen = _selection(run_dir, experiment, found) if settings.split in ("test", "all") else []
+    return tuple([*leaks, *chosen])
+
+
+def training_of(experiment: Experiment) -> findings.Training:
+    """The videos of a run's mixture; weights that it began with are of unknown training."""
+    stores = pipeline.Stores(experiment.data.data_dir)
+    videos, unclear = [], []
+    for part in experiment.data.mixture:
+        try:
+            videos += pipeline.videos(part, stores)
+        except NotPreparedError:
+            unclear.append(
+                f"{part.name} of the training mixture is no longer in "
+                f"{experiment.data.data_dir}: which of its videos were trained on is unknown"
+            )
+    if experiment.model.weights:
+        unclear.append(
+            f"the run began with the weights {experiment.model.weights}: what those were trained "
+            "on is not declared"
+        )
+    return findings.of_videos(videos, unclear)

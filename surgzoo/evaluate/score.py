@@ -14,15 +14,16 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from surgzoo.data.conversations import address
 from surgzoo.db import schema
 from surgzoo.db.store import NotPreparedError, Store, newest
+from surgzoo.evaluate import workflow
 from surgzoo.evaluate.pixels import Judge
 from surgzoo.evaluate.predictions import Prediction, PredictionsError, read_predictions
 from surgzoo.evaluate.truth import Truth, load_truth, named, place, uncollected
@@ -31,7 +32,7 @@ from surgzoo.tasks.base import Parsed, Scored, Task
 from surgzoo.tasks.pixels import PixelTask
 from surgzoo.tasks.wording import Wording
 
-Group = Literal["all", "source", "procedure", "video"]
+Group = Literal["all", "source", "specialty", "procedure", "video"]
 Policy = Literal["report", "wrong"]
 
 FEWEST_VIDEOS = 5  # operations; below this an interval over them would say nothing
@@ -216,9 +217,12 @@ def score_predictions(
     missing: Policy = "report",
     unknown: Literal["error", "report"] = "error",
     folder: str | Path | None = None,
+    groups: Collection[Group] = get_args(Group),
 ) -> Scores:
-    """As `score`, for predictions and truth that are already in memory; `folder` as in `grade`."""
-    return score_graded(grade(predictions, truth, folder), truth, missing=missing, unknown=unknown)
+    """As `score`, for predictions and truth that are already in memory; `folder` as in `grade`,
+    `groups` as in `score_graded`."""
+    grading = grade(predictions, truth, folder)
+    return score_graded(grading, truth, missing=missing, unknown=unknown, groups=groups)
 
 
 @uncollected()
@@ -228,8 +232,9 @@ def score_graded(
     *,
     missing: Policy = "report",
     unknown: Literal["error", "report"] = "error",
+    groups: Collection[Group] = get_args(Group),
 ) -> Scores:
-    """As `score`, for answers that `grade` has read."""
+    """As `score`, for answers that `grade` has read; `groups` are the kinds of rows to make."""
     graded, strangers, outside = grading
     if strangers and unknown == "error":
         raise PredictionsError(
@@ -245,7 +250,7 @@ def score_graded(
         )
     rows = []
     for task in truth.tasks:
-        rows += _task_rows(truth, task, graded, missing)
+        rows += _task_rows(truth, task, graded, missing, groups)
     models = sorted({item.prediction.model for item in graded.values()})
     return Scores(models, truth.split, truth.scheme, missing, rows, strangers, outside.total())
 
@@ -270,20 +275,41 @@ def grade(
     strangers: list[str] = []
     outside: collections.Counter[str] = collections.Counter()
     judge = Judge(truth.stores, folder)
+    # Models repeat themselves, and a text is read alike wherever options and choices are the same.
+    known: dict[tuple, Parsed] = {}
     for prediction in predictions:
         conversation = truth.conversations.get(prediction.id)
         if conversation is not None:
+            check_scores(prediction, conversation)
             task = truth.tasks[conversation.task]
             if isinstance(task, PixelTask):
                 parsed = judge.grade(task, conversation, prediction)
-            else:
+            elif prediction.text is None:
                 parsed = read_answer(prediction, conversation, task)
+            else:
+                alike = task.name, prediction.text, conversation.options, conversation.choices
+                parsed = known.get(alike)
+                if parsed is None:
+                    parsed = known[alike] = task.parse(prediction.text, conversation)
             graded[prediction.id] = Graded(conversation, prediction, *parsed)
         elif place(prediction.id) in truth.others:
             outside[place(prediction.id)] += 1
         else:
             strangers.append(prediction.id)
     return Grading(graded, strangers, outside)
+
+
+def check_scores(prediction: Prediction, conversation: schema.Conversation) -> None:
+    """Raises PredictionsError for a score of a label that is not an option of the question."""
+    if not prediction.scores:
+        return
+    unknown = sorted(set(prediction.scores) - set(conversation.options))
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], conversation.options, 1, 0)
+        raise PredictionsError(
+            f"{prediction.id} scores '{unknown[0]}', which is not an option of the question"
+            + (f"; the nearest one is '{near[0]}'" if near else "")
+        )
 
 
 def _stranger(truth: Truth, id: str) -> str:
@@ -337,19 +363,24 @@ def read_answer(prediction: Prediction, conversation: schema.Conversation, task:
 # ---- rows ----------------------------------------------------------------------------------------
 
 
-def _task_rows(truth: Truth, task: str, graded: dict[str, Graded], missing: Policy) -> list[Row]:
-    """All rows of one task: everything, then sources, procedures and videos in stored order."""
+def _task_rows(
+    truth: Truth, task: str, graded: dict[str, Graded], missing: Policy, groups: Collection[Group]
+) -> list[Row]:
+    """All rows of one task: everything, then the groups in the order of `Group`, as stored."""
     members: dict[tuple[Group, str], list[str]] = collections.defaultdict(list)
     for id, conversation in truth.conversations.items():
         if conversation.task == task:
             members["all", "all"].append(id)
             members["source", id.split("/", 1)[0]].append(id)
+            members["specialty", truth.video(id).specialty].append(id)
             members["procedure", truth.video(id).procedure].append(id)
             members["video", place(id)].append(id)
-    order: tuple[Group, ...] = ("all", "source", "procedure", "video")
+    order: tuple[Group, ...] = get_args(Group)
     keys = sorted(members, key=lambda key: order.index(key[0]))  # stable: stored order inside
     rows: list[Row] = []
     for key in keys:
+        if key[0] not in groups:
+            continue
         if rows and len(members[key]) == rows[0].expected:  # one source, one procedure: the same
             rows.append(dataclasses.replace(rows[0], group=key[0], name=key[1]))
         else:
@@ -391,10 +422,13 @@ def _row(
     answered = [graded[id] for id in ids if id in graded]
     counted = ids if missing == "wrong" else [id for id in ids if id in graded]
     scored = [
-        Scored(truth.conversations[id], graded[id].answer if id in graded else None)
+        Scored(truth.conversations[id], graded[id].answer, graded[id].prediction.scores)
+        if id in graded
+        else Scored(truth.conversations[id], None)
         for id in counted
     ]
     metrics = task.metrics(scored) if scored else {}
+    metrics |= workflow.metrics(truth, task, zip(counted, scored, strict=True))
     unparsed = [item for item in answered if item.answer is None]
     latencies = [i.prediction.latency for i in answered if i.prediction.latency is not None]
     return Row(

@@ -74,7 +74,7 @@ def uncollected() -> Iterator[None]:
 def load_truth(
     data_dir: str | Path,
     sources: Iterable[str],
-    tasks: Iterable[str],
+    tasks: Iterable[str | Task],
     *,
     split: str = "test",
     scheme: str = "default",
@@ -82,11 +82,13 @@ def load_truth(
 ) -> Truth:
     """Reads the true answers of `tasks` on a split of `sources` ("source.config").
 
-    `wording` decides how the questions are put and nothing else. Raises NotPreparedError for a
+    `wording` decides how the questions are put and nothing else. A task may be given as an object
+    that is not registered. Raises NotPreparedError for a
     source that is not in `data_dir`, UnknownNameError for a task, ValueError for a split scheme.
     """
     stores = {name: Store.open(data_dir, *name.split(".", 1)) for name in sources}
-    encoders = {name: registry.get(name)() for name in tasks}
+    known = [task if isinstance(task, Task) else registry.get(task)() for task in tasks]
+    encoders = {task.name: task for task in known}
     conversations: dict[str, schema.Conversation] = {}
     times: dict[str, float] = {}
     videos: dict[str, StoredVideo] = {}

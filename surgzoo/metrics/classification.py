@@ -6,11 +6,7 @@ fractions in [0, 1]. None is relaxed: a frame at a phase boundary counts as any 
 
 Two conventions are in use for phases, and both are here because they differ by points:
   pooled      all frames of all videos in one matrix, then the mean over classes
-  video-wise  a matrix a video, a class that the video's truth lacks left out (NaN), the mean over
-              videos for each class, then over classes (Cholec80, m2cai16, AutoLaparo). The MATLAB
-              scripts in circulation also leave out the precision of a phase that is present but
-              never predicted; here that precision is 0, so that ignoring a phase cannot raise the
-              mean.
+  video-wise  a matrix a video, and from there `phases.py` (Cholec80, m2cai16, AutoLaparo)
 """
 
 from __future__ import annotations
@@ -109,27 +105,6 @@ def by_video(
         for rows in frames.values()
     ]
     return np.stack(matrices) if matrices else np.zeros((0, len(classes), len(classes) + 1), int)
-
-
-def video_accuracy(matrices: Int[np.ndarray, "V C C+1"]) -> tuple[float, float]:
-    """Mean and sample standard deviation (n - 1, as MATLAB's std) of accuracy over videos.
-
-    The deviation of a single video is 0.
-    """
-    values = [accuracy(matrix) for matrix in matrices]
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return nanmean(values), deviation
-
-
-def video_macro(matrices: Int[np.ndarray, "V C C+1"]) -> Macro:
-    """The video-wise convention: mean over videos for each class, then over classes."""
-    rates = [per_class(matrix) for matrix in matrices]
-    return Macro(
-        *(
-            nanmean([nanmean(column) for column in np.array([r[measure] for r in rates]).T])
-            for measure in range(len(Macro._fields))
-        )
-    )
 
 
 def nanmean(values) -> float:

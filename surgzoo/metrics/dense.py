@@ -30,11 +30,13 @@ def overlap(truth: Bool[np.ndarray, "H W"], said: Bool[np.ndarray, "H W"]) -> Ov
 
 
 class Depth(NamedTuple):
-    """abs_rel and rmse: 0 is perfect; rmse in units of the depth range. delta1: a fraction."""
+    """abs_rel and rmse: 0 is perfect; rmse in units of the depth range. The deltas: fractions."""
 
     abs_rel: float
     rmse: float
     delta1: float
+    delta2: float
+    delta3: float
 
 
 def align(truth: Float[np.ndarray, " N"], said: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
@@ -52,15 +54,16 @@ def align(truth: Float[np.ndarray, " N"], said: Float[np.ndarray, " N"]) -> Floa
 def depth(truth: Float[np.ndarray, "H W"], said: Float[np.ndarray, "H W"]) -> Depth:
     """Relative depth against the truth in [0, 1] (0 nearest), after `align`.
 
-    abs_rel is the mean of |d - d*| / d*, rmse the root mean square of d - d*, delta1 the share of
-    pixels with max(d / d*, d* / d) < 1.25 (Ranftl et al., TPAMI 2022, for affine-invariant depth).
+    abs_rel is the mean of |d - d*| / d*, rmse the root mean square of d - d*, delta1, 2 and 3 the
+    shares of pixels with max(d / d*, d* / d) < 1.25, 1.25^2 and 1.25^3 (Eigen et al., NeurIPS 2014;
+    Ranftl et al., TPAMI 2022, for affine-invariant depth).
     Pixels whose true depth is below NEAREST, also those without a measurement, are left out; the
     aligned prediction is raised to NEAREST. All NaN where no pixel is left.
     """
     _same_shape(truth, said)
     valid = truth >= NEAREST
     if not valid.any():
-        return Depth(float("nan"), float("nan"), float("nan"))
+        return Depth(*[float("nan")] * len(Depth._fields))
     wanted = truth[valid].astype(np.float64)
     given = np.maximum(align(wanted, said[valid].astype(np.float64)), NEAREST)
     error = np.abs(given - wanted)
@@ -68,7 +71,7 @@ def depth(truth: Float[np.ndarray, "H W"], said: Float[np.ndarray, "H W"]) -> De
     return Depth(
         float((error / wanted).mean()),
         float(np.sqrt((error**2).mean())),
-        float((ratio < 1.25).mean()),
+        *(float((ratio < 1.25**power).mean()) for power in (1, 2, 3)),
     )
 
 

@@ -46,13 +46,13 @@ def counts(
     """Counts over frames; a label counts once a frame. Raises ValueError if the lengths differ."""
     if len(truth) != len(prediction):
         raise ValueError(f"{len(truth)} true sets but {len(prediction)} predictions")
-    out = Counts(collections.Counter(), collections.Counter(), collections.Counter())
+    tp, fp, fn = [], [], []
     for wanted, given in zip(truth, prediction, strict=True):
         wanted, given = set(wanted), {UNPARSED} if given is None else set(given)
-        out.tp.update(wanted & given)
-        out.fp.update(given - wanted)
-        out.fn.update(wanted - given)
-    return out
+        tp += wanted & given
+        fp += given - wanted
+        fn += wanted - given
+    return Counts(*map(collections.Counter, (tp, fp, fn)))  # counted at once: C, not Python
 
 
 def rates(tp: int, fp: int, fn: int) -> Rates:

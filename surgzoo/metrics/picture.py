@@ -1,4 +1,4 @@
-"""Predicted pictures: PSNR in dB and SSIM, for an image and for the frames of a clip.
+"""Predicted pictures: PSNR in dB and SSIM, for an image and for the frames of a clip; flicker.
 
 Images are (H, W) or (H, W, C) with values 0 to 255; clips have the frames in front. Truth and
 prediction must have one shape: who compares resizes first.
@@ -55,6 +55,31 @@ def clip(truth: np.ndarray, said: np.ndarray) -> dict[str, float]:
     psnrs = [psnr(truth[k], said[k]) for k in range(count)]
     ssims = [ssim(truth[k], said[k]) for k in range(count)]
     return {"psnr": sum(psnrs) / len(truth), "ssim": sum(ssims) / len(truth)}
+
+
+def flicker(truth: np.ndarray, said: np.ndarray) -> float:
+    """How much more a clip changes between frames than the true one, in grey levels; 0 is best.
+
+    The mean over neighbouring frames of max(0, |change of the prediction| - |change of the truth|),
+    each the mean of the absolute difference over pixels and channels. Our definition, as the field
+    has none: it sees trembling and sudden jumps, and nothing else; a clip that stands still has
+    none. A pair of frames that the prediction lacks counts as worst (255); what it has beyond the
+    truth is left out. NaN for a truth of fewer than two frames.
+    """
+    pairs = len(truth) - 1
+    if pairs < 1:
+        return float("nan")
+    total = 0.0
+    for k in range(pairs):
+        if k + 1 >= len(said):
+            return (total + PEAK * (pairs - k)) / pairs
+        _same_shape(truth[k], said[k])
+        changes = (
+            float(np.abs(clip[k + 1].astype(np.float64) - clip[k].astype(np.float64)).mean())
+            for clip in (said, truth)
+        )
+        total += max(0.0, next(changes) - next(changes))
+    return total / pairs
 
 
 def _blurred(image: np.ndarray) -> np.ndarray:

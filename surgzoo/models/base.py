@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PyTree
 
@@ -63,12 +64,20 @@ class Model:
         """The output head on final hidden states, float32."""
         return self.bind(params).logits(features)
 
-    def prefill(self, params: Params, batch: Batch, cache_len: int) -> tuple[Array, Any]:
-        """Reads the prompts. Returns the logits [B, V] at each row's last token, and the cache.
+    def prefill(
+        self, params: Params, batch: Batch, room: int, ends: Int[Array, "F G"] | None = None
+    ) -> tuple[Float[Array, "B V"], Any]:
+        """Reads prompts. Returns the logits at the end of each, and the cache.
 
-        `cache_len` is the number of slots a row: the prompts' S plus the tokens to come.
+        A row of the batch holds one prompt or, frame-grouped, several about the same media. `ends`
+        says at which tokens of each of the F rows the G prompts end (-1: there are fewer); without
+        it there is one, which ends where the padding begins. From here on a prompt is a row: B is
+        F * G, the prompts of one row of the batch beside each other.
+
+        `room` is how many tokens may be appended to each. The cache has a method `select(kept)`
+        that keeps some of the G prompts of each row, by their numbers [F, g].
         """
-        return self.bind(params).prefill(batch, cache_len)
+        return self.bind(params).prefill(batch, room, ends)
 
     def extend(
         self,
@@ -77,11 +86,20 @@ class Model:
         tokens: Int[Array, "B S"],
         positions: Int[Array, "B 3 S"] | None = None,
     ) -> tuple[Float[Array, "B S V"], Any]:
-        """Appends tokens to every row. Returns their logits and the longer cache.
+        """Appends tokens to every prompt. Returns their logits and the longer cache.
 
-        `positions` defaults to the ones that follow in each row.
+        `positions` defaults to the ones that follow in each prompt.
         """
         return self.bind(params).extend(cache, tokens, positions)
+
+
+def select(array: Array, kept: Int[Array, "F g"]) -> Array:
+    """Of each of F rows with G neighbouring entries those `kept`: [F*G, *] to [F*g, *]."""
+    rows, count = kept.shape
+    array = array.reshape(rows, -1, *array.shape[1:])
+    index = kept.reshape(rows, count, *(1,) * (array.ndim - 2))
+    # Along an axis, not by flat numbers: what is cut over devices by rows stays where it is.
+    return jnp.take_along_axis(array, index, axis=1).reshape(-1, *array.shape[2:])
 
 
 def parameter_count(model: Model) -> int:

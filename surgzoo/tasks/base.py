@@ -57,10 +57,20 @@ class Parsed(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """A conversation and the parsed answer to it (None = unparsed: wrong, never dropped)."""
+    """A conversation and the parsed answer to it (None = unparsed: wrong, never dropped).
+
+    `scores` are confidences in [0, 1] by label, spelled as in the options; None where the model
+    gives none, as a text does.
+    """
 
     conversation: Conversation
     answer: Any | None
+    scores: Mapping[str, float] | None = None
+
+
+def have_scores(scored: Sequence[Scored]) -> bool:
+    """Whether every answer has scores: average precision of some of them would flatter."""
+    return all(item.scores is not None for item in scored)
 
 
 # Part -> (numerator, denominator). Most tasks have one part, "".
@@ -96,7 +106,11 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def parse(self, text: str, conversation: Conversation) -> Parsed:
-        """The answer in a model's text: tolerant, and with a reason when it fails."""
+        """The answer in a model's text: tolerant, and with a reason when it fails.
+
+        Of the conversation it may depend on task, options and choices alone: scoring reads equal
+        texts once, and shares what came out.
+        """
 
     @abc.abstractmethod
     def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from surgzoo.db import ontology
 from surgzoo.db.schema import Conversation
 from surgzoo.metrics import multilabel
 from surgzoo.metrics import text as metric
+from surgzoo.metrics.caption import measures
 from surgzoo.tasks import reading
 from surgzoo.tasks.base import Parsed, Scored, Tally, Task
 
@@ -32,15 +33,19 @@ def facts(source: str) -> tuple[str, ...]:
     return reading.distinct(name for name in names if name not in _NOT_SAID)
 
 
+@functools.cache
+def kind_of(source: str) -> dict[str, str]:
+    """The kind of each fact of a source; the first of KINDS where several have a name."""
+    return {name: kind for kind in reversed(KINDS) for name in ontology.names(source, kind)}
+
+
 def named(caption: str | None, options: Sequence[str]) -> list[str] | None:
     """The facts that a caption names, in its order, repetitions kept; None for no caption."""
-    if caption is None:
-        return None
-    return list(_named(caption, tuple(options)))
+    return None if caption is None else list(_scan(caption, tuple(options)))
 
 
-@functools.lru_cache(maxsize=1 << 14)  # scoring reads a caption for each table that it is in
-def _named(caption: str, options: tuple[str, ...]) -> tuple[str, ...]:
+@functools.lru_cache(maxsize=1 << 18)  # captions are alike, and are scored video by video again
+def _scan(caption: str, options: tuple[str, ...]) -> tuple[str, ...]:
     items = reading.vocabulary(options).scan(caption)
     return tuple(item.text for item in items if item.kind == "name")
 
@@ -51,6 +56,7 @@ class CaptionTask(Task):
     answer_form = "text"
     headline = "fact_f1"
     leads = ()  # whatever is asked first would be part of the caption
+    scales = {"cider_d": ""}
 
     def render(self, answer: Any) -> str:
         """The caption as it is. Raises TypeError for anything that is not text."""
@@ -64,15 +70,20 @@ class CaptionTask(Task):
         return Parsed(None, error) if error else Parsed(text)
 
     def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
-        """Fractions in [0, 1].
+        """Fractions in [0, 1], but for cider_d, which runs from 0 to 10.
 
         fact_f1, fact_precision, fact_recall  over the names in all captions (micro, each once a
                          caption); an unparsed answer is one false name and misses all true ones
         fact_order       mean F1 of the longest common subsequence of the named facts: are they
                          told in the right order
         bleu1 .. bleu4   of the corpus (`metrics/text.py`)
-        rouge_l          mean over captions
+        rouge_1, rouge_l, meteor, cider_d  means over captions (`metrics/caption.py`); the truth
+                         itself gets a little less than 1 in meteor, and NaN where no caption is so
+                         long (BLEU) or there is one alone (cider_d)
         parsed           share of answers that could be read
+        fact_f1/instrument, fact_precision/.., fact_recall/..  the same over the names of one kind
+                         (KINDS), for kinds that some caption names, the true or the model's; an
+                         unparsed answer is a false name of each kind that its true caption names
         """
         if not scored:
             raise ValueError("no scored answers")
@@ -86,21 +97,20 @@ class CaptionTask(Task):
             0.0 if g is None else metric.overlap_f1(w, g)
             for w, g in zip(wanted, given, strict=True)
         ]
-        rouge = [metric.rouge_l(t, s) for t, s in zip(truth, said, strict=True)]
         return {
             "fact_f1": rates.f1,
             "fact_precision": rates.precision,
             "fact_recall": rates.recall,
             "fact_order": float(np.mean(orders)),
-            **{f"bleu{order}": value for order, value in metric.bleu(truth, said).items()},
-            "rouge_l": float(np.mean(rouge)),
+            **measures(truth, said),
             "parsed": sum(answer is not None for answer in said) / len(said),
+            **_by_kind(scored, wanted, given),
         }
 
     def tally(self, scored: Sequence[Scored]) -> Tally:
         """F1 of the named facts over all captions."""
-        wanted = [named(c.answer, c.options) for c, _ in scored]
-        given = [named(said, c.options) for c, said in scored]
+        wanted = [named(c.answer, c.options) for c, _, _ in scored]
+        given = [named(said, c.options) for c, said, _ in scored]
         return {"": multilabel.f1_parts(multilabel.counts(wanted, given))}
 
     def reward(self, conversation: Conversation, text: str) -> float:
@@ -111,3 +121,24 @@ class CaptionTask(Task):
         if not wanted:  # or any text without a fact would be perfect
             return metric.rouge_l(conversation.answer, said)
         return multilabel.set_f1(wanted, named(said, options))
+
+
+def _by_kind(
+    scored: Sequence[Scored], wanted: Sequence[list[str]], given: Sequence[list[str] | None]
+) -> dict[str, float]:
+    """Micro rates of the facts of each kind; kinds without any fact on either side are left out."""
+    kinds = [kind_of(item.conversation.media[0].source) for item in scored]
+    out = {}
+    for kind in KINDS:
+        truth = [
+            [n for n in names if known.get(n) == kind]
+            for names, known in zip(wanted, kinds, strict=True)
+        ]
+        said = [
+            (None if mine else []) if names is None else [n for n in names if known.get(n) == kind]
+            for names, known, mine in zip(given, kinds, truth, strict=True)
+        ]
+        if any(truth) or any(said):
+            for name, value in multilabel.micro(multilabel.counts(truth, said))._asdict().items():
+                out[f"fact_{name}/{kind}"] = value
+    return out

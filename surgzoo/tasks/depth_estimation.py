@@ -28,7 +28,7 @@ class DepthEstimation(PixelTask, ImageTask):
     headline = "delta1"
     templates = templates.DEPTH_ESTIMATION
     # What a map of zeros would get if it were not aligned first.
-    worst = {"delta1": 0.0, "abs_rel": 1.0, "rmse": 1.0}
+    worst = {"delta1": 0.0, "delta2": 0.0, "delta3": 0.0, "abs_rel": 1.0, "rmse": 1.0}
     scales = {"abs_rel": "", "rmse": ""}
 
     def encode(self, shot: Shot, context: Context) -> list[Conversation]:
@@ -41,6 +41,6 @@ class DepthEstimation(PixelTask, ImageTask):
         return [self.conversation(shot, context, pointer(media), derived=derived)]
 
     def compare(self, truth: np.ndarray, said: np.ndarray, answer: Any) -> dict[str, float]:
-        """delta1, abs_rel and rmse (`metrics/dense.py`) after alignment."""
+        """delta1 to 3, abs_rel and rmse (`metrics/dense.py`) after alignment."""
         found = dense.depth(truth.astype(np.float32) / FARTHEST, fit(grey(still(said)), truth))
         return {name: getattr(found, name) for name in self.worst}

@@ -15,13 +15,15 @@ import numpy as np
 from surgzoo.db import ontology
 from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Conversation, Media
-from surgzoo.metrics import dense
+from surgzoo.metrics import dense, segmentation
+from surgzoo.metrics.classification import nanmean
 from surgzoo.tasks import reading, templates
 from surgzoo.tasks.base import Context, ImageTask, Scored
-from surgzoo.tasks.pixels import PixelTask, fit, grey, pointer, still
+from surgzoo.tasks.pixels import Comparison, PixelTask, fit, grey, media_of, pointer, still
 
 MAP = "instrument_mask"
 WHITE = 255
+HIGH = 1080  # rows of the frames that the tolerance of nsd was set for
 
 
 class InstrumentSegmentation(PixelTask, ImageTask):
@@ -29,7 +31,7 @@ class InstrumentSegmentation(PixelTask, ImageTask):
     reads = MAP
     headline = "dice"
     templates = templates.INSTRUMENT_SEGMENTATION + templates.ALL_INSTRUMENTS_SEGMENTATION
-    worst = {"dice": 0.0, "iou": 0.0}
+    worst = {"dice": 0.0, "iou": 0.0, "nsd": 0.0}
 
     def encode(self, shot: Shot, context: Context) -> list[Conversation]:
         """A question for each class in view (parts 0, 1, ... in the source's order), one for all.
@@ -73,37 +75,56 @@ class InstrumentSegmentation(PixelTask, ImageTask):
         return np.where(np.isin(stored, answer["values"]), WHITE, 0).astype(np.uint8)
 
     def compare(self, truth: np.ndarray, said: np.ndarray, answer: Any) -> dict[str, float]:
-        """Dice and IoU of the white pixels: brighter than the middle of the file's range.
+        """Dice, IoU and NSD of the white pixels: brighter than the middle of the file's range.
 
-        Floats range from 0 to 1.
+        Floats range from 0 to 1. The outlines of nsd may be apart by 10 pixels of a frame of 1080
+        rows, the tolerance of SAR-RARP50, and in proportion in other frames.
         """
         said = still(said)
         middle = np.iinfo(said.dtype).max // 2 if said.dtype.kind == "u" else 0.5
         white = fit(grey(said), truth, nearest=True) > middle
-        return dense.overlap(truth > 127, white)._asdict()
+        tolerance = segmentation.SAR_RARP50_TOLERANCE * len(truth) / HIGH
+        nsd = segmentation.surface_dice(truth > 127, white, tolerance)
+        return {**dense.overlap(truth > 127, white)._asdict(), "nsd": nsd}
 
     def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
         """Fractions in [0, 1], means over questions; a missing answer is 0.
 
-        dice, iou   over all questions. A class that is in neither mask is 1, in only one of them 0;
-                    a question about one class is only asked where the class is in view
+        dice, iou, nsd  over all questions. A class that is in neither mask is 1, in only one of
+                    them 0; a question about one class is only asked where the class is in view.
+                    nsd: Dice of the outlines within a tolerance (`segmentation.surface_dice`)
         class_dice  mean over the classes that are asked about, of each class's mean
+        class_iou   the same of the IoU. No class is asked about where it is not, so this is no
+                    mcIoU, which charges that (`segmentation.mean_class_iou`, for label maps)
+        ch_iou      mean over frames of the mean IoU of the classes in view: the challenge IoU of
+                    EndoVis 2018, but that each class has a mask of its own here
         all_dice    the questions about all instruments
         parsed      share of answers that could be read
         """
         out = super().metrics(scored)
-        kinds: dict[str, list[float]] = {}
-        for item in scored:
-            options = item.conversation.options
-            kind = options[0] if len(options) == 1 else ""
-            kinds.setdefault(kind, []).append(item.answer["dice"] if item.answer else 0.0)
-        whole = kinds.pop("", [])
-        classes = [float(np.mean(values)) for values in kinds.values()]
         parsed = out.pop("parsed")
+        classes: dict[str, list[Comparison]] = {}
+        frames: dict[tuple, list[float]] = {}
+        whole: list[float] = []
+        for item in scored:
+            options, found = item.conversation.options, item.answer or self.worst
+            if len(options) != 1:
+                whole.append(found["dice"])
+                continue
+            classes.setdefault(options[0], []).append(found)
+            place = media_of(item.conversation.answer)
+            frame = (place.source, place.config, place.video, place.first)
+            frames.setdefault(frame, []).append(found["iou"])
+        dice, iou = (
+            nanmean([np.mean([found[name] for found in group]) for group in classes.values()])
+            for name in ("dice", "iou")
+        )
         return {
             **out,
-            "class_dice": float(np.mean(classes)) if classes else float("nan"),
-            "all_dice": float(np.mean(whole)) if whole else float("nan"),
+            "class_dice": dice,
+            "class_iou": iou,
+            "ch_iou": nanmean([np.mean(values) for values in frames.values()]),
+            "all_dice": nanmean(whole),
             "parsed": parsed,
         }
 

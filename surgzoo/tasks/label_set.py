@@ -6,12 +6,15 @@ import abc
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+import numpy as np
+
 from surgzoo.db import ontology
 from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Conversation, FrameAnnotations, Label
-from surgzoo.metrics import multilabel
+from surgzoo.metrics import multilabel, ranking
+from surgzoo.metrics.classification import nanmean
 from surgzoo.tasks import reading
-from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally
+from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally, have_scores
 
 NONE = "none"
 
@@ -71,6 +74,10 @@ class LabelSet(ImageTask):
         macro_f1, ...          mean over the classes in the truth
         exact_match            share of frames with exactly the right set
         parsed                 share of answers that could be read
+        f1/NAME                of one class in the truth
+        ap, ap/NAME            only where all answers have scores: average precision of each class
+                               in the truth over all frames that ask for it, and the mean over
+                               classes (mAP of Cholec80's and m2cai16's tool presence)
         """
         if not scored:
             raise ValueError("no scored answers")
@@ -85,6 +92,8 @@ class LabelSet(ImageTask):
             **{f"macro_{name}": value for name, value in macro._asdict().items()},
             "exact_match": multilabel.exact_match(truth, prediction),
             "parsed": sum(answer is not None for answer in prediction) / len(prediction),
+            **{f"f1/{name}": rate.f1 for name, rate in multilabel.per_class(counted).items()},
+            **(_average_precisions(scored, counted.present) if have_scores(scored) else {}),
         }
 
     def tally(self, scored: Sequence[Scored]) -> Tally:
@@ -95,3 +104,15 @@ class LabelSet(ImageTask):
     def reward(self, conversation: Conversation, text: str) -> float:
         """F1 of the set; 1 for a rightly said "none"."""
         return multilabel.set_f1(conversation.answer, self.parse(text, conversation).answer)
+
+
+def _average_precisions(scored: Sequence[Scored], labels: Sequence[str]) -> dict[str, float]:
+    """Of each label over the frames whose source has it, and the mean."""
+    found = {}
+    for label in labels:
+        asked = [item for item in scored if label in item.conversation.options]
+        found[f"ap/{label}"] = ranking.average_precision(
+            np.array([label in item.conversation.answer for item in asked]),
+            np.array([item.scores.get(label, 0.0) for item in asked]),
+        )
+    return {"ap": nanmean(list(found.values())), **found}

@@ -19,7 +19,7 @@ from surgzoo.db import ontology
 from surgzoo.db.footage import Footage
 from surgzoo.db.schema import Conversation, Segment
 from surgzoo.tasks import clips, templates
-from surgzoo.tasks.base import ClipTask, Context, Scored
+from surgzoo.tasks.base import ClipTask, Context, Scored, have_scores
 from surgzoo.tasks.one_label import OneLabel
 
 CONTEXT = 3
@@ -56,10 +56,23 @@ class NextAction(OneLabel, ClipTask):
             parts[now.first] += 1
 
     def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
-        """Those of `OneLabel`, and `relaxed_accuracy`: the next action or the next but one."""
-        strict = super().metrics(scored)
-        right = [c.answer == said or said in c.also for c, said in scored]
-        return {**strict, "relaxed_accuracy": sum(right) / len(right)}
+        """Those of `OneLabel` (`accuracy` is top-1), `relaxed_accuracy`, and perhaps top-3.
+
+        relaxed_accuracy  share of answers that are the next action or the next but one
+        top3_accuracy     only where all answers have scores: share of questions whose answer is
+                          among the three options of the highest scores, the earlier of equal ones
+        """
+        found = super().metrics(scored)
+        right = [c.answer == said or said in c.also for c, said, _ in scored]
+        found["relaxed_accuracy"] = sum(right) / len(right)
+        if have_scores(scored):
+            found["top3_accuracy"] = sum(_among(item, 3) for item in scored) / len(scored)
+        return found
+
+
+def _among(item: Scored, most: int) -> bool:
+    ranked = sorted(item.conversation.options, key=lambda name: -item.scores.get(name, 0.0))
+    return item.conversation.answer in ranked[:most]
 
 
 def following(segments: Sequence[Segment], number: int) -> list[Segment]:

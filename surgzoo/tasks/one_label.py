@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from surgzoo.db.schema import Conversation
-from surgzoo.metrics import classification
+from surgzoo.metrics import classification, phases
 from surgzoo.tasks import reading
 from surgzoo.tasks.base import Parsed, Scored, Tally, Task
 
@@ -53,6 +53,8 @@ class OneLabel(Task):
         video_accuracy, video_accuracy_std  mean and sample deviation over videos
         precision, recall, jaccard, f1      all frames pooled, mean over the labels in the truth
         video_precision, ...  mean over videos, then over labels (the Cholec80 convention)
+        video_precision_std, ...  deviation over labels of the same, as papers print it
+        f1/NAME               of one label, pooled
         parsed                share of answers that could be read
         """
         if not scored:
@@ -63,17 +65,16 @@ class OneLabel(Task):
         classes = tuple(dict.fromkeys(truth))
         matrices = classification.by_video(truth, prediction, videos, classes)
         pooled = matrices.sum(axis=0)
-        mean, deviation = classification.video_accuracy(matrices)
+        single = classification.per_class(pooled).f1
         return {
             "accuracy": classification.accuracy(pooled),
-            "video_accuracy": mean,
-            "video_accuracy_std": deviation,
             **classification.macro(pooled)._asdict(),
             **{
                 f"video_{name}": value
-                for name, value in classification.video_macro(matrices)._asdict().items()
+                for name, value in phases.summary(list(map(phases.of_matrix, matrices))).items()
             },
             "parsed": sum(answer is not None for answer in prediction) / len(prediction),
+            **{f"f1/{name}": float(value) for name, value in zip(classes, single, strict=True)},
         }
 
     def tally(self, scored: Sequence[Scored]) -> Tally:

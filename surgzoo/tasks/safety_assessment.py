@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from surgzoo.db import ontology
 from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Conversation
-from surgzoo.metrics import classification
+from surgzoo.metrics import criteria
 from surgzoo.tasks import reading, reading_criteria, templates
-from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally
+from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally, have_scores
 
 # What a set of criteria is called in a question. The guideline of SurgΣ-DB has these two.
 VIEWS = {
@@ -87,37 +87,37 @@ class SafetyAssessment(ImageTask):
         exact_match         share of frames with every criterion right
         parsed              share of answers that could be read
         accuracy/NAME       accuracy of one criterion
-        The field's mAP needs scores, which a text has not.
+        balanced_accuracy/NAME  of one criterion
+        ap, ap/NAME         only where all answers have scores: average precision of each criterion
+                            that is met somewhere, and the mean (Endoscapes2023's mAP)
         """
         if not scored:
             raise ValueError("no scored answers")
         truth: dict[str, list[bool]] = {}
         said: dict[str, list[bool | None]] = {}
         exact = []
-        for conversation, answer in scored:
+        for conversation, answer, _ in scored:
             given = {} if answer is None else dict(map(tuple, answer))
             for name, met in conversation.answer:
                 truth.setdefault(name, []).append(met)
                 said.setdefault(name, []).append(given.get(name))
             exact.append(_right(conversation.answer, given) == 1.0)
-        matrices = {
-            name: classification.confusion(truth[name], said[name], (False, True)) for name in truth
-        }
-        accuracies = {name: classification.accuracy(matrix) for name, matrix in matrices.items()}
+        accuracies = {name: criteria.accuracy(truth[name], said[name]) for name in truth}
+        balanced = {name: criteria.balanced_accuracy(truth[name], said[name]) for name in truth}
         return {
-            "criterion_accuracy": classification.nanmean(list(accuracies.values())),
-            "balanced_accuracy": classification.nanmean(
-                [classification.macro(matrix).recall for matrix in matrices.values()]
-            ),
+            "criterion_accuracy": criteria.mean_over(accuracies),
+            "balanced_accuracy": criteria.mean_over(balanced),
             "exact_match": sum(exact) / len(exact),
             "parsed": sum(item.answer is not None for item in scored) / len(scored),
             **{f"accuracy/{name}": value for name, value in accuracies.items()},
+            **{f"balanced_accuracy/{name}": value for name, value in balanced.items()},
+            **(_average_precisions(scored) if have_scores(scored) else {}),
         }
 
     def tally(self, scored: Sequence[Scored]) -> Tally:
         """Right answers about each criterion."""
         sums: dict[str, tuple[int, int]] = {}
-        for conversation, answer in scored:
+        for conversation, answer, _ in scored:
             given = {} if answer is None else dict(map(tuple, answer))
             for name, met in conversation.answer:
                 right, asked = sums.get(name, (0, 0))
@@ -132,6 +132,19 @@ class SafetyAssessment(ImageTask):
 
 def _right(truth: Sequence[Sequence], given: dict[str, bool]) -> float:
     return sum(given.get(name) == met for name, met in truth) / len(truth)
+
+
+def _average_precisions(scored: Sequence[Scored]) -> dict[str, float]:
+    """Of each criterion over the frames that ask for it, and the mean."""
+    pairs: dict[str, list[tuple[bool, float]]] = {}
+    for item in scored:
+        for name, met in item.conversation.answer:
+            pairs.setdefault(name, []).append((met, item.scores.get(name, 0.0)))
+    found = {
+        f"ap/{name}": criteria.average_precision(*zip(*rows, strict=True))
+        for name, rows in pairs.items()
+    }
+    return {"ap": criteria.mean_over(found), **found}
 
 
 def _view(concepts: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Conversation
 from surgzoo.metrics import multilabel, triplet
 from surgzoo.tasks import reading, templates
-from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally
+from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally, have_scores
 
 NONE = "none"
 BETWEEN = ", "  # the parts of an option
@@ -100,6 +100,13 @@ class TripletRecognition(ImageTask):
         ivt_ap, i_ap, ...  ivtmetrics' video-wise mean AP from 0/1 scores (`metrics/triplet.py`; a
                            silent model scores the prevalence); NaN where the truth has no triplet
         parsed             share of answers that could be read
+
+        Only where all answers have scores, by the same definitions:
+        ivt_ap_from_scores, i_ap_from_scores, ...  video-wise mean AP (`compute_video_AP`)
+        ivt_ap_from_scores_absent_as_zero          what ivtmetrics prints over a scikit-learn that
+                           answers 0 for absent classes; for comparison with such numbers alone
+        ivt_global_ap_from_scores, ...             one curve over all frames (`compute_global_AP`)
+        ivt_top5, ivt_top10, ivt_top15, ivt_top20  share of true triplets among so many scores
         """
         if not scored:
             raise ValueError("no scored answers")
@@ -118,6 +125,7 @@ class TripletRecognition(ImageTask):
                 for name in triplet.COMPONENTS
             },
             "parsed": sum(answer is not None for answer in prediction) / len(prediction),
+            **(_from_scores(scored) if have_scores(scored) else {}),
         }
 
     def tally(self, scored: Sequence[Scored]) -> Tally:
@@ -142,6 +150,32 @@ class TripletRecognition(ImageTask):
 
 def _tuples(answer: Sequence[Sequence[str]] | None) -> list[tuple[str, ...]] | None:
     return None if answer is None else [tuple(parts) for parts in answer]
+
+
+def _from_scores(scored: Sequence[Scored]) -> dict[str, float]:
+    """Classes are the options, and after them true triplets that are none; nobody scores those."""
+    named = [BETWEEN.join(parts) for item in scored for parts in item.conversation.answer]
+    options = (item.conversation.options for item in scored)
+    classes = tuple(dict.fromkeys([*itertools.chain.from_iterable(dict.fromkeys(options)), *named]))
+    place = {label: number for number, label in enumerate(classes)}
+    truth = np.zeros((len(scored), len(classes)), bool)
+    scores = np.zeros((len(scored), len(classes)))
+    for row, item in enumerate(scored):
+        truth[row, [place[BETWEEN.join(parts)] for parts in item.conversation.answer]] = True
+        scores[row, [place[label] for label in item.scores]] = list(item.scores.values())
+    triplets = [tuple(label.split(BETWEEN)) for label in classes]
+    videos = [item.conversation.video for item in scored]
+    found = {}
+    for name in triplet.COMPONENTS:
+        by_video = triplet.scored_video_ap(truth, scores, videos, triplets, name)
+        overall = triplet.scored_global_ap(truth, scores, triplets, name)
+        found |= {f"{name}_ap_from_scores": by_video[1]}
+        found |= {f"{name}_global_ap_from_scores": overall[1]}
+    printed = triplet.scored_video_ap(truth, scores, videos, triplets, absent="zero")
+    found["ivt_ap_from_scores_absent_as_zero"] = printed[1]
+    for k in triplet.TOP:
+        found[f"ivt_top{k}"] = triplet.scored_top_k(truth, scores, triplets, k)
+    return found
 
 
 @functools.cache

@@ -29,8 +29,8 @@ class VideoGeneration(PixelTask, ClipTask):
     answers = "video"
     headline = "ssim"
     templates = templates.VIDEO_GENERATION + templates.VIDEO_CONTINUATION
-    worst = {"ssim": 0.0, "psnr": 0.0}
-    scales = {"psnr": "dB"}
+    worst = {"ssim": 0.0, "psnr": 0.0, "flicker": picture.PEAK}
+    scales = {"psnr": "dB", "flicker": ""}
 
     def encode_video(self, footage: Footage, context: Context) -> Iterator[Conversation]:
         """Two conversations for each captioned clip of two frames or more."""
@@ -54,14 +54,23 @@ class VideoGeneration(PixelTask, ClipTask):
                 parts[clip.first] += 1
 
     def compare(self, truth: np.ndarray, said: np.ndarray, answer: Any) -> dict[str, float]:
-        """Mean SSIM and PSNR of the frames in order (`metrics/picture.py`).
+        """Mean SSIM and PSNR of the frames in order, and flicker in grey levels (0 is best), all of
+        `metrics/picture.py`.
 
-        A frame that is lacking counts as worst; an image is a clip that stands still.
+        A frame that is lacking counts as worst.
         """
-        frames = said[: len(truth)] if said.ndim == 4 else [said] * len(truth)
-        fitted = [fit(rgb(frame), truth[0]) for frame in frames]
-        found = picture.clip(truth, np.stack(fitted) if fitted else truth[:0])
-        return {name: found[name] for name in self.worst}
+        clip = fitted(truth, said)
+        return {**picture.clip(truth, clip), "flicker": picture.flicker(truth, clip)}
+
+
+def fitted(truth: np.ndarray, said: np.ndarray) -> np.ndarray:
+    """A prediction in the size, kind and at most the length of the true clip, (T, H, W, 3) uint8.
+
+    An image is a clip that stands still.
+    """
+    frames = said[: len(truth)] if said.ndim == 4 else [said] * len(truth)
+    clip = [fit(rgb(frame), truth[0]) for frame in frames]
+    return np.stack(clip) if clip else truth[:0]
 
 
 class _Text(VideoGeneration):

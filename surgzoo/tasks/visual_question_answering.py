@@ -7,7 +7,7 @@ VQLA sets of EndoVis2018, Cholec80-VQA, PSI-AVA-VQA, PitVQA.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from surgzoo.db import boxes
 from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Box, Conversation
-from surgzoo.metrics import classification, detection
+from surgzoo.metrics import caption, classification, detection
 from surgzoo.tasks import reading, reading_boxes
 from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally
 
@@ -33,9 +33,13 @@ class VisualQuestionAnswering(ImageTask):
     headline = "accuracy"
     templates = ("{question}",)
     leads = ()
+    scales = {"cider_d": ""}
 
     def encode(self, shot: Shot, context: Context) -> list[Conversation]:
-        """One conversation a question, parts in the source's order; none without any answer."""
+        """One conversation a question, parts in the source's order; none without any answer.
+
+        Its answer has "accepted", the other answers that count as right, where there are such.
+        """
         conversations = []
         for part, item in enumerate(shot.annotations.questions or ()):
             box = item.box
@@ -45,6 +49,8 @@ class VisualQuestionAnswering(ImageTask):
             }
             if not answer["text"] and box is None:
                 continue
+            if item.accepted:
+                answer["accepted"] = [_one_line(text) for text in item.accepted]
             conversations.append(
                 self.conversation(shot, context, answer, part=part, question=item.text)
             )
@@ -78,27 +84,40 @@ class VisualQuestionAnswering(ImageTask):
         return Parsed({"text": text, "box": box})
 
     def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
-        """Fractions in [0, 1]; an unparsed answer is wrong.
+        """Fractions in [0, 1], but for cider_d (0 to 10); an unparsed answer is wrong.
 
-        accuracy                    share of answers that are the same after `normal`
+        accuracy                    share of answers that are the same after `normal`; one of the
+                                    accepted answers is the true one
         macro_precision, _recall, _f1  mean over the answers that occur in the truth, as classes
         miou                        mean over the true boxes of the IoU with the predicted one, 0
                                     without one; NaN where no answer has a box
+        miou_legacy_vqla            no IoU, but what the localised VQA papers print as one, about
+                                    0.5 for random boxes (`detection.miou_legacy_vqla`); as miou 0
+                                    without a predicted box. For comparison with them only
+        bleu1 .. bleu4, rouge_1, rouge_l, meteor, cider_d  of the answers that are words
+                                    (`metrics/caption.py`). The truth itself gets less than the top
+                                    in meteor (0.5 for one word) and cider_d; NaN for BLEU where no
+                                    answer is so long, and for cider_d of a single answer
         parsed                      share of answers that could be read
         """
         if not scored:
             raise ValueError("no scored answers")
         truth = [normal(item.conversation.answer["text"]) for item in scored]
-        said = [None if item.answer is None else normal(item.answer["text"]) for item in scored]
+        said = [None if item.answer is None else _said(item) for item in scored]
         matrix = classification.confusion(truth, said, tuple(dict.fromkeys(truth)))
         macro = classification.macro(matrix)
-        overlaps = [_iou(item) for item in scored if item.conversation.answer["box"] is not None]
+        worded = [item for item in scored if item.conversation.answer["text"]]
         return {
             "accuracy": classification.accuracy(matrix),
             "macro_precision": macro.precision,
             "macro_recall": macro.recall,
             "macro_f1": macro.f1,
-            "miou": float(np.mean(overlaps)) if overlaps else float("nan"),
+            "miou": _mean_over_boxes(detection.pair_iou, scored),
+            "miou_legacy_vqla": _mean_over_boxes(detection.miou_legacy_vqla, scored),
+            **caption.measures(
+                [item.conversation.answer["text"] for item in worded],
+                [None if item.answer is None else item.answer["text"] for item in worded],
+            ),
             "parsed": sum(item.answer is not None for item in scored) / len(scored),
         }
 
@@ -114,7 +133,8 @@ class VisualQuestionAnswering(ImageTask):
         right = float(_right(Scored(conversation, answer)))
         if conversation.answer["box"] is None:
             return right
-        return (right + _iou(Scored(conversation, answer))) / 2
+        iou = _mean_over_boxes(detection.pair_iou, [Scored(conversation, answer)])
+        return (right + iou) / 2
 
 
 def normal(text: str) -> str:
@@ -129,14 +149,27 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def _said(item: Scored) -> str:
+    """The words of an answer; the true ones when the source accepts these in their place."""
+    said, truth = normal(item.answer["text"]), item.conversation.answer
+    return normal(truth["text"]) if said in map(normal, truth.get("accepted", ())) else said
+
+
 def _right(item: Scored) -> bool:
-    if item.answer is None:
-        return False
-    return normal(item.answer["text"]) == normal(item.conversation.answer["text"])
+    return item.answer is not None and _said(item) == normal(item.conversation.answer["text"])
 
 
-def _iou(item: Scored) -> float:
-    if item.answer is None or item.answer["box"] is None:
-        return 0.0
-    pair = (np.array([answer["box"]]) for answer in (item.conversation.answer, item.answer))
-    return float(detection.iou(*pair)[0, 0])
+def _mean_over_boxes(
+    measure: Callable[[np.ndarray, np.ndarray], np.ndarray], scored: Sequence[Scored]
+) -> float:
+    """Mean over the true boxes: 0 where none is predicted; NaN where no answer has a box."""
+    boxed = [item for item in scored if item.conversation.answer["box"] is not None]
+    pairs = [
+        (item.conversation.answer["box"], item.answer["box"])
+        for item in boxed
+        if item.answer is not None and item.answer["box"] is not None
+    ]
+    if not boxed:
+        return float("nan")
+    values = measure(*np.array(pairs, float).reshape(-1, 2, 4).swapaxes(0, 1))
+    return float(values.sum() / len(boxed))

@@ -182,9 +182,11 @@ def test_quarantine_is_shown(stores, tmp_path, small_data):
     shutil.copytree(small_data, tmp_path / "data")
     (file,) = (tmp_path / "data").rglob("quarantine.jsonl")
     entry = {"video": "a", "where": "b", "reason": "not a readable image"}
-    file.write_text((json.dumps(entry) + "\n") * 3, encoding="utf-8")
+    gone = {"video": "b", "where": "b.mp4", "reason": "the video is not there", "absent": True}
+    lines = [json.dumps(entry)] * 3 + [json.dumps(gone)]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     copy = Stores(tmp_path / "data")
     found = card.collect([copy("synthsurg.small")], ["phase_recognition"])
-    assert found.sources[0].quarantined == 3
+    assert (found.sources[0].quarantined, found.sources[0].absent) == (3, 1)
     text = card.write(found, copy, tmp_path / "card").read_text(encoding="utf-8")
-    assert "not a readable image" in text
+    assert "not a readable image" in text and "the video is not there" in text

@@ -1,7 +1,7 @@
 """Writers of small trees of the cholecystectomy sources beside Cholec80 and CholecT50.
 
 Labels are made up; images are a few pixels of `fixtures_cholec.numbered_image`. Also what the tests
-of these sources share: preparing a folder, its quarantine, the conversations of its records.
+of these sources share: the records of a video by time, the conversations of a store.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from fixtures_cholec import HEIGHT, WIDTH, numbered_image, write_image, write_text
 
-from surgzoo.datasets.source_builder import prepare
 from surgzoo.db import ontology, records
 from surgzoo.db.store import Store
 from surgzoo.tasks import tasks
@@ -23,22 +22,12 @@ from surgzoo.tasks.wording import Wording
 SIZE = (HEIGHT, WIDTH)
 
 
-# ---- preparing and reading -----------------------------------------------------------------------
-
-
-def prepared(builder, raw: Path, out: Path, **options) -> Store:
-    """The store of a folder, prepared in this process."""
-    return Store(prepare(builder, out / "out", manual_dir=raw, **{"workers": 1, **options}))
+# ---- reading -------------------------------------------------------------------------------------
 
 
 def frames(store: Store, video: str) -> dict[float, records.FrameRecord]:
     """The records of a video by time."""
     return {record.frame.time: record for record in store.records(store.video(video))}
-
-
-def quarantine(store: Store) -> list[dict[str, str]]:
-    lines = (store.path / records.QUARANTINE_FILE).read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def conversations(store: Store, task: str) -> list:

@@ -5,28 +5,9 @@ All labels are made up; frames carry their number (see fixtures_cholec).
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from fixtures_cholec import phase_text, tool_text, tools_of, write_text, write_video
-
-from surgzoo.datasets.source_builder import prepare
-from surgzoo.db import records
-from surgzoo.db.store import Store
-
-
-def prepared(builder_class, folder: Path, config: str | None = None, **options) -> Store:
-    """The store of a tree in `folder`/raw, written to `folder`/out by one worker."""
-    options = {"workers": 1, **options}
-    return Store(
-        prepare(builder_class, folder / "out", manual_dir=folder / "raw", config=config, **options)
-    )
-
-
-def quarantine(store: Store) -> list[dict]:
-    lines = (store.path / records.QUARANTINE_FILE).read_text().splitlines()
-    return [json.loads(line) for line in lines]
-
 
 # ---- m2cai16 -------------------------------------------------------------------------------------
 

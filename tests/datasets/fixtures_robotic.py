@@ -5,7 +5,6 @@ All labels are made up. What a test asks of every source is here too.
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 
@@ -13,24 +12,10 @@ import cv2
 import numpy as np
 from fixtures_cholec import HEIGHT, WIDTH, numbered_image, write_image, write_text, write_video
 
-from surgzoo.datasets.source_builder import prepare
 from surgzoo.db import records
 from surgzoo.db.store import Store
 
 # ---- what the tests share ------------------------------------------------------------------------
-
-
-def prepared(builder_class, manual_dir: Path, out: Path, config: str | None = None) -> Store:
-    """The source built anew by one process."""
-    return Store(
-        prepare(builder_class, out, manual_dir=manual_dir, config=config, workers=1, overwrite=True)
-    )
-
-
-def quarantined(store: Store) -> list[tuple[str, str]]:
-    """(where, reason) of all that could not be used."""
-    lines = (store.path / records.QUARANTINE_FILE).read_text().splitlines()
-    return [(item["where"], item["reason"]) for item in map(json.loads, lines)]
 
 
 def frames_of(store: Store, video: str) -> list[records.FrameRecord]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import cv2
@@ -18,18 +17,13 @@ from surgzoo.tasks.wording import Wording
 
 
 def prepared(builder_class, folder: Path, **options) -> Store:
-    """`folder`/raw, prepared below `folder`/out."""
+    """`folder`/raw, prepared below `folder`/out by one worker; `options` are those of `prepare`."""
     options = {"workers": 1, "manual_dir": folder / "raw", **options}
     return Store(prepare(builder_class, folder / "out", **options))
 
 
 def frames(store: Store, name: str) -> list[records.FrameRecord]:
     return list(store.records(store.video(name)))
-
-
-def quarantined(store: Store) -> list[dict]:
-    lines = (store.path / records.QUARANTINE_FILE).read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def mask(record: records.FrameRecord, name: str) -> np.ndarray:

@@ -1,6 +1,5 @@
 """AutoLaparo's reader on small trees in the released layout: three tasks, every known quirk."""
 
-import json
 import shutil
 
 import cv2
@@ -21,31 +20,18 @@ from fixtures_autolaparo import (
 )
 from fixtures_cholec import HEIGHT, WIDTH, numbered_image, read_number, write_image, write_text
 from given_tasks import given, promised
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.autolaparo.autolaparo import AutoLaparo
 from surgzoo.datasets.autolaparo.labels import VALUES, read_motions, read_phases
 from surgzoo.datasets.inspection import inspect
 from surgzoo.datasets.layout import File, LayoutError
-from surgzoo.datasets.source_builder import prepare
-from surgzoo.db import ontology, records
+from surgzoo.db import ontology
 from surgzoo.db.schema import Box
 from surgzoo.db.sources import sources
-from surgzoo.db.store import Store
 
 FIRST = {60: (96, 0, 48, 32), 80: (144, 0, 48, 16), 180: (0, 16, 96, 32)}
-
-
-def prepared(manual_dir, tmp_path, config="fps1", **options):
-    options = {"workers": 1, **options}
-    return Store(
-        prepare(AutoLaparo, tmp_path / "out", manual_dir=manual_dir, config=config, **options)
-    )
-
-
-def quarantine(store):
-    lines = (store.path / records.QUARANTINE_FILE).read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def all_records(store, video):
@@ -74,7 +60,7 @@ def three(tmp_path_factory):
     write_task2(folder / "raw", [(1, 5, 2), (171, 0, 4)])
     masks = {frame: mask({}) for frame in MASKED} | {1: mask(FIRST), 25: mask({20: FIRST[60]})}
     write_task3(folder / "raw", 1, masks)
-    return prepared(folder / "raw", folder, workers=2)
+    return prepared(AutoLaparo, folder, workers=2)
 
 
 # ---- task 1 --------------------------------------------------------------------------------------
@@ -93,7 +79,7 @@ def test_frame_k_of_a_video_has_row_k_plus_one(three):
         "washing",
     ]
     assert all(r.annotations.instruments is None and not r.dense for r in got)
-    assert quarantine(three) == []
+    assert three.quarantined() == ()
 
 
 def test_phases_as_segments_and_what_the_video_is(three):
@@ -114,7 +100,7 @@ def test_phases_as_segments_and_what_the_video_is(three):
 
 def test_a_denser_config(tmp_path):
     write_task1(tmp_path / "raw", 2, [1, 6])
-    got = all_records(prepared(tmp_path / "raw", tmp_path, "fps5"), "02")
+    got = all_records(prepared(AutoLaparo, tmp_path, config="fps5"), "02")
     assert [shown(r) for r in got] == [5 * k for k in range(10)]
     natives = [r.annotations.phase.native for r in got]
     assert natives == ["Preparation"] * 5 + ["Suturing"] * 5
@@ -122,7 +108,7 @@ def test_a_denser_config(tmp_path):
 
 def test_labels_that_end_early_leave_the_rest_without_phase(tmp_path):
     write_task1(tmp_path / "raw", 2, [1, 6], frames=100)
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(AutoLaparo, tmp_path)
     assert [r.annotations.phase is None for r in all_records(store, "02")] == [False] * 2 + [
         True
     ] * 2
@@ -137,20 +123,20 @@ def test_files_without_leading_zeros_and_in_other_folders(tmp_path):
     folder = tmp_path / "raw" / "task1"
     (folder / "videos" / "02.mp4").rename(folder / "videos" / "2.mp4")
     (folder / "labels" / "label_02.txt").rename(folder / "labels" / "label_2.txt")
-    assert [v.video.id for v in prepared(tmp_path / "raw", tmp_path).videos] == ["02"]
+    assert [v.video.id for v in prepared(AutoLaparo, tmp_path).videos] == ["02"]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("Frame\tPhase\n0\t1\n", "line 2: second 0 where 1 should follow"),
-        ("Frame\tPhase\n1\t1\n3\t1\n", "line 3: second 3 where 2 should follow"),
+        ("Frame\tPhase\n0\t1\n", "line 2: the first frame is 0, not 1"),
+        ("Frame\tPhase\n1\t1\n3\t1\n", "line 3: frame 3 where 2 should follow"),
         ("Frame\tPhase\n1\t0\n", "line 2: there is no phase 0; known are 1 to 7"),
         ("Frame\tPhase\n1\t8\n", "line 2: there is no phase 8"),
         ("Frame\tPhase\n1\tx\n", "line 2: Phase is 'x', not a number"),
         ("Frame\tPhase\n1\t1\t1\n", "line 2: 3 fields, not 2"),
         ("Phase\tFrame\n1\t1\n", "line 1: the header"),
-        ("Frame\tPhase\n", "no row below the header"),
+        ("Frame\tPhase\n", "no row of a frame"),
     ],
 )
 def test_errors_in_a_phase_file_name_the_line(tmp_path, text, message):
@@ -190,7 +176,7 @@ def test_a_clip_has_its_phase_in_all_frames(three):
 
 def test_a_clip_cut_before_the_motion_is_noted(tmp_path):
     write_task2(tmp_path / "raw", [(3, 1, 2)], frames=125)
-    stored = prepared(tmp_path / "raw", tmp_path).video("clip_003")
+    stored = prepared(AutoLaparo, tmp_path).video("clip_003")
     assert stored.annotations.notes == ("the file has 5.0 of 10 s; the motion is at its end",)
     assert stored.annotations.segments[0].start == 5.0
 
@@ -261,7 +247,7 @@ def test_masks_are_instruments_and_tissues(three):
 @pytest.mark.parametrize("value", [v for v in VALUES if v])
 def test_every_value_of_a_mask(tmp_path, value):
     write_task3(tmp_path / "raw", 9, {1: mask({value: (0, 0, 48, 64)})})
-    (got,) = all_records(prepared(tmp_path / "raw", tmp_path), "clip_009_images")
+    (got,) = all_records(prepared(AutoLaparo, tmp_path), "clip_009_images")
     concepts = {
         20: "grasper",
         40: "grasper",
@@ -293,16 +279,16 @@ def bad_masks(frames=40):
 )
 def test_a_wrong_mask_quarantines_its_image(tmp_path, wrong, message):
     write_task3(tmp_path / "raw", 9, bad_masks() | {2: wrong})
-    store = prepared(tmp_path / "raw", tmp_path)
-    (bad,) = quarantine(store)
-    assert bad["where"] == f"{TASK3}/imgs/009002.jpg" and message in bad["reason"]
+    store = prepared(AutoLaparo, tmp_path)
+    (bad,) = store.quarantined()
+    assert bad.where == f"{TASK3}/imgs/009002.jpg" and message in bad.reason
     assert store.video("clip_009_images").count == 39
 
 
 def test_images_without_masks_and_masks_without_images(tmp_path):
     raw = write_task3(tmp_path / "raw", 9, {1: mask({}), 25: None})
     write_image(raw / TASK3 / "masks" / "009050.png", mask({}))
-    store = prepared(raw, tmp_path)
+    store = prepared(AutoLaparo, tmp_path)
     assert store.video("clip_009_images").annotations.notes == (
         "1 of 2 images have no mask",
         "1 of 2 masks have no image",
@@ -317,8 +303,8 @@ def test_labels_without_media_are_reported(tmp_path):
     raw = write_task1(tmp_path / "raw", 1, [1] * 50)
     write_text(raw / TASK1 / "labels" / "label_02.txt", phase_text([1]))
     write_task3(raw, 7, {1: mask({})}, images=False)
-    store = prepared(raw, tmp_path)
-    assert [(item["video"], item["where"]) for item in quarantine(store)] == [
+    store = prepared(AutoLaparo, tmp_path)
+    assert [(item.video, item.where) for item in store.quarantined()] == [
         ("02", "videos/02.mp4"),
         ("clip_007", "imgs/007*.jpg"),
     ]
@@ -341,7 +327,7 @@ def test_media_without_labels_are_an_error(tmp_path, path, message):
     write_task3(raw, 1, {1: mask({})})
     (raw / path).unlink()
     with pytest.raises(LayoutError, match=message):
-        prepared(raw, tmp_path)
+        prepared(AutoLaparo, tmp_path)
 
 
 def test_another_folder_and_two_files_of_one_number(tmp_path):
@@ -349,18 +335,18 @@ def test_another_folder_and_two_files_of_one_number(tmp_path):
     with pytest.raises(
         LayoutError, match=r"no video, no clip and no image(.*\n)+.*Task 1 Surgical workflow"
     ):
-        prepared(tmp_path / "other", tmp_path)
+        prepared(AutoLaparo, tmp_path, manual_dir=tmp_path / "other")
     raw = write_task1(tmp_path / "raw", 1, [1, 1])
     shutil.copy(raw / TASK1 / "videos" / "01.mp4", raw / TASK1 / "videos" / "1.mp4")
     with pytest.raises(LayoutError, match="have the same number"):
-        prepared(raw, tmp_path)
+        prepared(AutoLaparo, tmp_path)
 
 
 def test_a_frame_zero_is_an_error(tmp_path):
     raw = write_task3(tmp_path / "raw", 9, {1: mask({})})
     write_image(raw / TASK3 / "imgs" / "009000.jpg", numbered_image(0))
     with pytest.raises(LayoutError, match=r"009000\.jpg is not the only file of a frame counted"):
-        prepared(raw, tmp_path)
+        prepared(AutoLaparo, tmp_path)
 
 
 # ---- facts ---------------------------------------------------------------------------------------

@@ -14,22 +14,16 @@ from fixtures_cholec import (
     write_video,
 )
 from fuzzing import fuzz
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.cadis.cadis import CaDIS
 from surgzoo.datasets.cataracts.cataracts import Cataracts
 from surgzoo.datasets.layout import LayoutError
-from surgzoo.datasets.source_builder import prepare
 from surgzoo.db import ontology
 from surgzoo.db.sources import sources
-from surgzoo.db.store import Store
 
 TOOLS = [native for kind, native in ontology.table("cataracts") if kind == "instrument"]
-
-
-def prepared(builder, folder, **options):
-    options = {"workers": 1, **options}
-    return Store(prepare(builder, folder / "out", manual_dir=folder / "raw", **options))
 
 
 def tools_text(frames, tools, first=1, evaluated=None):
@@ -217,8 +211,8 @@ def test_cadis_a_wrong_mask_is_quarantined(tmp_path):
     write_cadis(tmp_path / "raw", 2, mask=np.full((HEIGHT, WIDTH), 77, np.uint8))
     write_cadis(tmp_path / "raw", 3, mask=np.zeros((8, 8), np.uint8))
     store = prepared(CaDIS, tmp_path)
-    lines = (store.path / "quarantine.jsonl").read_text()
-    assert "no class has the value 77" in lines and "the mask is 8x8" in lines
+    value, size = (item.reason for item in store.quarantined())
+    assert "no class has the value 77" in value and "the mask is 8x8" in size
     assert [v.count for v in store.videos] == [40, 1, 1]
 
 

@@ -7,7 +7,7 @@ import pytest
 import simplejpeg
 from fixtures_cholec import read_number, write_image, write_text, write_video
 from fuzzing import fuzz
-from prepared_sources import asked, frames, mask, prepared, quarantined
+from prepared_sources import asked, frames, mask, prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.cataract1k.cataract1k import Cataract1K
@@ -342,7 +342,7 @@ def test_what_is_missing(tmp_path):
     for path in (tmp_path / "raw").rglob("case5015*.png"):
         path.unlink()
     store = prepared(Cataract1K, tmp_path)
-    assert [(q["where"], q["reason"]) for q in quarantined(store)] == [
+    assert [(q.where, q.reason) for q in store.quarantined()] == [
         ("case_5014.mp4", "phases are there, the video is not"),
         ("img/case5015_*.png", "outlines are there, images are not"),
     ]

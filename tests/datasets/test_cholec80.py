@@ -1,7 +1,5 @@
 """Cholec80's reader on small trees in the released layout: alignment, labels, every known quirk."""
 
-import json
-
 import pytest
 import simplejpeg
 from fixtures_cholec import (
@@ -15,28 +13,16 @@ from fixtures_cholec import (
     tools_of,
     write_cholec80,
 )
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.cholec80.cholec80 import Cholec80
 from surgzoo.datasets.cholec80.labels import read_phases, read_tools
 from surgzoo.datasets.layout import File, LayoutError
 from surgzoo.datasets.source_builder import prepare
-from surgzoo.db import ontology, records
+from surgzoo.db import ontology
 from surgzoo.db import splits as official
 from surgzoo.db.sources import sources
-from surgzoo.db.store import Store
-
-
-def prepared(manual_dir, tmp_path, config="fps1", **options):
-    options = {"workers": 1, **options}
-    return Store(
-        prepare(Cholec80, tmp_path / "out", manual_dir=manual_dir, config=config, **options)
-    )
-
-
-def quarantine(store):
-    lines = (store.path / records.QUARANTINE_FILE).read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def pixels(record):
@@ -62,7 +48,7 @@ def three(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cholec80")
     for number, seconds, gop in ((1, 6, 250), (40, 4, 12), (80, 5, 25)):
         write_cholec80(folder / "raw", number, seconds=seconds, gop=gop)
-    return prepared(folder / "raw", folder, workers=2)
+    return prepared(Cholec80, folder, workers=2)
 
 
 def test_frame_k_shows_frame_25_k_with_its_labels(three):
@@ -78,7 +64,7 @@ def test_frame_k_shows_frame_25_k_with_its_labels(three):
             phase = record.annotations.phase
             assert phase.concept == ("preparation" if k < 2 else "calot_triangle_dissection")
             assert tool_names(record) == expected_tools(k)
-    assert quarantine(three) == []
+    assert three.quarantined() == ()
 
 
 def test_the_video_says_what_it_is(three):
@@ -111,7 +97,7 @@ def test_phases_are_segments_too(three):
 
 def test_a_denser_config_has_phases_everywhere_and_tools_each_second(tmp_path):
     write_cholec80(tmp_path / "raw", seconds=3)
-    got = all_records(prepared(tmp_path / "raw", tmp_path, "fps5"))
+    got = all_records(prepared(Cholec80, tmp_path, config="fps5"))
     assert [pixels(record) for record in got] == list(range(0, 76, 5))
     assert [record.frame.time for record in got[:3]] == [0.0, 0.2, 0.4]
     for k, record in enumerate(got):
@@ -123,7 +109,7 @@ def test_a_denser_config_has_phases_everywhere_and_tools_each_second(tmp_path):
 
 def test_the_png_packing_counts_from_one(tmp_path):
     write_cholec80(tmp_path / "raw", seconds=4, packing="png")
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(Cholec80, tmp_path)
     got = all_records(store)
     assert len(got) == 5
     for k, record in enumerate(got):
@@ -140,20 +126,20 @@ def test_a_torn_and_a_missing_png_leave_the_clock_alone(tmp_path):
     folder = tmp_path / "raw" / "frames" / "video01"
     (folder / "video01_000003.png").write_bytes(b"torn")
     (folder / "video01_000005.png").unlink()
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(Cholec80, tmp_path)
     got = all_records(store)
     assert [record.frame.time for record in got[:5]] == [0.0, 1.0, 3.0, 5.0, 6.0]
     assert [record.frame.index for record in got[:5]] == [0, 1, 2, 3, 4]
     assert [pixels(record) for record in got[:5]] == [0, 25, 75, 125, 150]
-    (bad,) = quarantine(store)
-    assert bad["where"] == "frames/video01/video01_000003.png"
+    (bad,) = store.quarantined()
+    assert bad.where == "frames/video01/video01_000003.png"
     assert store.video("video01").annotations.notes == ("1 frames are missing among the first 41",)
 
 
 def test_the_png_packing_has_no_other_fps(tmp_path):
     write_cholec80(tmp_path / "raw", seconds=2, packing="png")
     with pytest.raises(LayoutError, match=r"frames at 1 fps; 5 fps can be had from videos/video01"):
-        prepared(tmp_path / "raw", tmp_path, "fps5")
+        prepared(Cholec80, tmp_path, config="fps5")
 
 
 # ---- quirks of the label files -------------------------------------------------------------------
@@ -162,7 +148,7 @@ def test_the_png_packing_has_no_other_fps(tmp_path):
 def test_missing_tool_rows_at_the_end_are_not_annotated_rather_than_none(tmp_path):
     tools = tool_text([tools_of(0), (0,) * 7, tools_of(2)])
     write_cholec80(tmp_path / "raw", seconds=5, tools=tools)
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(Cholec80, tmp_path)
     assert [tool_names(record) for record in all_records(store)] == [
         ("Grasper",),
         (),
@@ -178,7 +164,7 @@ def test_missing_tool_rows_at_the_end_are_not_annotated_rather_than_none(tmp_pat
 
 def test_a_phase_file_that_ends_early_leaves_the_rest_without_phase(tmp_path):
     write_cholec80(tmp_path / "raw", seconds=5, phases=phase_text([("Preparation", 60)]))
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(Cholec80, tmp_path)
     phases = [record.annotations.phase for record in all_records(store)]
     assert [phase and phase.native for phase in phases] == ["Preparation"] * 3 + [None] * 3
     (segment,) = store.video("video01").annotations.segments
@@ -223,7 +209,8 @@ def test_phases_are_read_by_name(tmp_path):
         ("Frame Phase\n0 Preparation\n", AnnotationFileError, "line 1: the header"),
         ("Frame\tPhase\n0\tPreparation\n2\tPreparation\n", AnnotationFileError, "line 3.*1 should"),
         ("Frame\tPhase\n0\tPreparation\tX\n", AnnotationFileError, "line 2: 3 fields"),
-        ("Frame\tPhase\n", AnnotationFileError, "no row below"),
+        ("Frame\tPhase\n1\tPreparation\n", AnnotationFileError, "line 2: the first .* is 1, not 0"),
+        ("Frame\tPhase\n", AnnotationFileError, "no row of a frame"),
     ],
 )
 def test_errors_in_a_phase_file_name_file_and_line(tmp_path, text, error, message):
@@ -257,7 +244,7 @@ def test_errors_in_a_tool_file_name_file_and_line(tmp_path, text, message):
 def test_an_unknown_phase_stops_the_build(tmp_path):
     write_cholec80(tmp_path / "raw", seconds=1, phases=phase_text([("Calot", 26)]))
     with pytest.raises(ontology.UnmappedLabelError, match=r"video01-phase\.txt, line 2.*'Calot'"):
-        prepared(tmp_path / "raw", tmp_path)
+        prepared(Cholec80, tmp_path)
 
 
 # ---- incomplete trees ----------------------------------------------------------------------------
@@ -268,23 +255,18 @@ def test_a_missing_label_file_is_named(tmp_path, kind):
     write_cholec80(tmp_path / "raw", seconds=1)
     (tmp_path / "raw" / f"{kind}_annotations" / f"video01-{kind}.txt").unlink()
     with pytest.raises(LayoutError, match=f"missing: {kind}_annotations/video01-{kind}.txt"):
-        prepared(tmp_path / "raw", tmp_path)
+        prepared(Cholec80, tmp_path)
 
 
 def test_labels_without_a_video_are_quarantined(tmp_path):
     write_cholec80(tmp_path / "raw", 1, seconds=25)
     write_cholec80(tmp_path / "raw", 2, seconds=1)
     (tmp_path / "raw" / "videos" / "video02.mp4").unlink()
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(Cholec80, tmp_path)
     assert [v.video.id for v in store.videos] == ["video01"]
-    assert quarantine(store) == [
-        {
-            "video": "video02",
-            "where": "videos/video02.mp4",
-            "reason": "labels are there, the video is not",
-            "absent": True,
-        }
-    ]
+    (lost,) = store.quarantined()
+    assert (lost.video, lost.where, lost.absent) == ("video02", "videos/video02.mp4", True)
+    assert lost.reason == "labels are there, the video is not"
 
 
 def test_a_file_that_is_no_video_and_one_that_ends_early(tmp_path):
@@ -295,30 +277,30 @@ def test_a_file_that_is_no_video_and_one_that_ends_early(tmp_path):
     data = (raw / "videos" / "video02.mp4").read_bytes()
     (raw / "videos" / "video02.mp4").write_bytes(data[: len(data) * 6 // 10])
     (raw / "videos" / "video03.mp4").write_bytes(b"not a video")
-    store = prepared(raw, tmp_path)
+    store = prepared(Cholec80, tmp_path)
     assert [v.video.id for v in store.videos] == ["video01", "video02"]
     kept = all_records(store, "video02")
     assert 2 <= len(kept) <= 6
     assert [pixels(record) for record in kept] == [25 * k for k in range(len(kept))]
-    short, broken = quarantine(store)
-    assert short["where"] == f"videos/video02.mp4, {9 - len(kept)} frames from {len(kept)}.00 s on"
-    assert short["reason"]
-    assert broken["where"] == "videos/video03.mp4" and "cannot be opened" in broken["reason"]
+    short, broken = store.quarantined()
+    assert short.where == f"videos/video02.mp4, {9 - len(kept)} frames from {len(kept)}.00 s on"
+    assert short.reason
+    assert broken.where == "videos/video03.mp4" and "cannot be opened" in broken.reason
 
 
 def test_another_folder_shows_what_is_expected(tmp_path):
     (tmp_path / "raw" / "CholecT50").mkdir(parents=True)
     with pytest.raises(LayoutError, match=r"is empty\n(.*\n)*.*phase_annotations/videoNN-phase"):
-        prepared(tmp_path / "raw", tmp_path)
+        prepared(Cholec80, tmp_path)
 
 
 def test_an_unexpected_file_name_is_an_error_and_hidden_files_are_not(tmp_path):
     write_cholec80(tmp_path / "raw", seconds=1)
     (tmp_path / "raw" / "videos" / "._video01.mp4").write_bytes(b"")
-    assert len(prepared(tmp_path / "raw", tmp_path)) == 2
+    assert len(prepared(Cholec80, tmp_path)) == 2
     (tmp_path / "raw" / "videos" / "video1.mp4").write_bytes(b"")
     with pytest.raises(LayoutError, match=r"videos/video1\.mp4 has an unexpected name"):
-        prepared(tmp_path / "raw", tmp_path, overwrite=True)
+        prepared(Cholec80, tmp_path, overwrite=True)
 
 
 def test_without_manual_dir_it_says_how_to_get_the_data(tmp_path):

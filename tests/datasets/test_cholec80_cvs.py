@@ -1,21 +1,19 @@
 """Cholec80-CVS: a workbook of intervals, written here as Excel and as spreadsheet programs do."""
 
 import io
-import json
 import zipfile
 
 import pytest
 from fixtures_cholec import write_text, write_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.cholec80_cvs.cholec80_cvs import Cholec80CVS
 from surgzoo.datasets.cholec80_cvs.labels import read_intervals
 from surgzoo.datasets.layout import File, LayoutError
-from surgzoo.datasets.source_builder import prepare
 from surgzoo.db.sources import sources
-from surgzoo.db.store import Store
 
 SPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 HEADS = ["Video", "Initial time", "Final time", "two_structures", "cystic_plate"]
@@ -58,11 +56,6 @@ def write(folder, data=None, name="cholec80-CVS.xlsx", video=5, seconds=6):
     return folder
 
 
-def prepared(folder, **options):
-    options = {"workers": 1, **options}
-    return Store(prepare(Cholec80CVS, folder / "out", manual_dir=folder / "raw", **options))
-
-
 def read(tmp_path, data):
     path = tmp_path / "cholec80-CVS.xlsx"
     path.write_bytes(data)
@@ -73,7 +66,7 @@ def read(tmp_path, data):
 def test_criteria_of_the_intervals(tmp_path, name):
     (tmp_path / "raw" / "data").mkdir(parents=True)
     write(tmp_path / "raw", name=name)
-    store = prepared(tmp_path)
+    store = prepared(Cholec80CVS, tmp_path)
     found = [r.annotations.criteria for r in store.records(store.videos[0])]
     scores = [c and [item.score for item in c] for c in found]
     # Second 3 ends one interval and begins the next: the next counts.
@@ -90,15 +83,15 @@ def test_texts_may_be_inline_and_times_in_two_columns(tmp_path):
     rows = [(5, 0, 1, 0, 3, 2, 1, 0, 3), (5, 0, 3, 0, 5, 2, 2, 2, 6)]
     for data in (workbook(ROWS), workbook(ROWS, inline=True), workbook(rows, PAIRS)):
         found = read(tmp_path, data)
-        assert {n: [(i.start, i.end, i.scores) for i in items] for n, items in found.items()} == (
-            expected
-        )
+        got = {n: [(i.start, i.end, i.scores) for i in items] for n, items in found.items()}
+        assert got == expected
 
 
 @pytest.mark.parametrize(
     ("rows", "heads", "message"),
     [
         ([("5", "0:01", "0:03", 3, 0, 0, 3)], HEADS, "row 2: the score 3 is none of 0, 1, 2"),
+        ([("5", "0:01", "0:03", 2, 0, 0, "x")], HEADS, "row 2: 'x' is not a number"),
         ([("5", 0.5, "0:03", 2, 0, 0, 2)], HEADS, "row 2: the time '0.5' is not minute:second"),
         ([("five", "0:01", "0:03", 2, 0, 0, 2)], HEADS, "row 2: no video number in 'five'"),
         ([], HEADS, "no row below the heads"),
@@ -112,15 +105,6 @@ def test_errors_name_the_row(tmp_path, rows, heads, message):
         read(tmp_path, workbook(rows, heads))
 
 
-def test_rows_that_differ_quarantine_their_frames(tmp_path):
-    rows = [("5", "0:01", "0:04", 2, 1, 0, 3), ("5", "0:03", "0:05", 2, 2, 2, 6)]
-    write(tmp_path / "raw", workbook(rows), seconds=60)
-    store = prepared(tmp_path)
-    lines = (store.path / "quarantine.jsonl").read_text().splitlines()
-    assert [json.loads(line)["where"][-6:] for line in lines] == ["3.00 s"]
-    assert "the rows 2, 3 of the workbook overlap and differ" in lines[0]
-
-
 def test_rows_that_nobody_can_mend_annotate_nothing(tmp_path):
     rows = [
         ("5", "0:03", "0:01", 2, 0, 0, 2),  # ends before it begins
@@ -129,7 +113,7 @@ def test_rows_that_nobody_can_mend_annotate_nothing(tmp_path):
         ("5", "0:06", "0:07", 2, 0, 0, 3),  # adds up to 2
     ]
     write(tmp_path / "raw", workbook(rows), seconds=8)
-    store = prepared(tmp_path)
+    store = prepared(Cholec80CVS, tmp_path)
     found = [r.annotations.criteria is not None for r in store.records(store.videos[0])]
     assert found == [False, False, False, True, True, False, False, False, False]
     assert store.videos[0].annotations.notes == tuple(
@@ -142,21 +126,30 @@ def test_rows_that_nobody_can_mend_annotate_nothing(tmp_path):
     )
 
 
+def test_rows_that_differ_quarantine_their_frames(tmp_path):
+    rows = [("5", "0:01", "0:04", 2, 1, 0, 3), ("5", "0:03", "0:05", 2, 2, 2, 6)]
+    write(tmp_path / "raw", workbook(rows), seconds=60)
+    store = prepared(Cholec80CVS, tmp_path)
+    (bad,) = store.quarantined()
+    assert bad.where.endswith("3.00 s")
+    assert "the rows 2, 3 of the workbook overlap and differ" in bad.reason
+
+
 def test_rows_behind_the_end_are_noted_and_videos_may_be_missing(tmp_path):
     rows = [("5", "0:01", "9:00", 2, 1, 0, 3), ("7", "0:01", "0:04", 2, 1, 0, 3)]
     write(tmp_path / "raw", workbook(rows), seconds=60)
-    store = prepared(tmp_path)
+    store = prepared(Cholec80CVS, tmp_path)
     assert store.videos[0].annotations.notes == ("rows 2 end after the video",)
-    assert "videos/video07.mp4" in (store.path / "quarantine.jsonl").read_text()
+    assert [item.where for item in store.quarantined()] == ["videos/video07.mp4"]
 
 
 def test_wrong_folders(tmp_path):
     write_text(tmp_path / "raw" / "x.txt", "")
     with pytest.raises(LayoutError, match=r"0 workbooks(.|\n)*videoNN\.mp4"):
-        prepared(tmp_path)
+        prepared(Cholec80CVS, tmp_path)
     (tmp_path / "raw" / "cholec80-CVS.xlsx").write_bytes(workbook(ROWS))
     with pytest.raises(LayoutError, match="no video of Cholec80"):
-        prepared(tmp_path)
+        prepared(Cholec80CVS, tmp_path)
     assert sources.get("cholec80_cvs") is Cholec80CVS
 
 

@@ -11,12 +11,11 @@ from fixtures_camma import (
     contour,
     conversations,
     frames,
-    prepared,
-    quarantine,
     values,
     write_instances,
 )
 from fixtures_cholec import HEIGHT, WIDTH, read_number, write_text
+from prepared_sources import prepared
 
 from surgzoo.datasets import masks
 from surgzoo.datasets.annotation_files import FrameError
@@ -52,7 +51,9 @@ def raw(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(raw, tmp_path_factory):
-    return prepared(CholecInstanceSeg, raw, tmp_path_factory.mktemp("fps25"), config="fps25")
+    return prepared(
+        CholecInstanceSeg, tmp_path_factory.mktemp("fps25"), manual_dir=raw, config="fps25"
+    )
 
 
 def test_numbers_are_seconds_or_25_fps_frames(store):
@@ -63,11 +64,11 @@ def test_numbers_are_seconds_or_25_fps_frames(store):
     }
     pixels = [simplejpeg.decode_jpeg(r.image) for r in store.records(store.videos[0])]
     assert [read_number(image) for image in pixels] == [0, 30, 60]
-    assert quarantine(store) == []
+    assert store.quarantined() == ()
 
 
 def test_fps1_leaves_out_what_lies_between_seconds(raw, tmp_path):
-    store = prepared(CholecInstanceSeg, raw, tmp_path)
+    store = prepared(CholecInstanceSeg, tmp_path, manual_dir=raw)
     assert list(frames(store, "VID12_seg8k")) == [630.0]
     assert list(frames(store, "VID03_t80_sparse")) == [0.0, 30.0, 60.0]
     assert store.video("VID12_seg8k").video.fps == 1.0
@@ -171,7 +172,7 @@ def test_images_and_annotations_may_lie_in_two_trees(raw, tmp_path):
             target = tmp_path / "raw" / f"release_{part}" / path.relative_to(raw)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
-    store = prepared(CholecInstanceSeg, tmp_path / "raw", tmp_path)
+    store = prepared(CholecInstanceSeg, tmp_path)
     assert len(frames(store, "VID03_t80_sparse")[30.0].annotations.instruments) == 3
 
 
@@ -182,10 +183,10 @@ def test_damaged_files_are_quarantined_and_lost_sequences_too(tmp_path):
     write_text(raw / "train/VID12_t50_full/ann_dir/t50_VID12_000003.json", '{"shapes": [')
     write_text(raw / "train/VID12_seg8k/ann_dir/seg8k_video12_000025.json", '{"shapes": []}')
     write_text(raw / "train/VID12_t50_full/ann_dir/t50_VID12_000100.json", '{"shapes": []}')
-    store = prepared(CholecInstanceSeg, raw, tmp_path)
-    lost, frame = quarantine(store)
-    assert lost["video"] == "VID12_seg8k" and "syn64826192" in lost["reason"]
-    assert frame["where"].endswith("t50_VID12_000003.png") and "line 1" in frame["reason"]
+    store = prepared(CholecInstanceSeg, tmp_path)
+    lost, frame = store.quarantined()
+    assert lost.video == "VID12_seg8k" and "syn64826192" in lost.reason
+    assert frame.where.endswith("t50_VID12_000003.png") and "line 1" in frame.reason
     assert store.videos[0].annotations.notes == ("1 of 61 label files have no image",)
 
 
@@ -206,17 +207,17 @@ def test_damaged_files_are_quarantined_and_lost_sequences_too(tmp_path):
 def test_files_in_the_wrong_place_are_errors(tmp_path, split, sequence, name, message):
     write_instances(tmp_path / "raw", split, sequence, name, [])
     with pytest.raises(LayoutError, match=message):
-        prepared(CholecInstanceSeg, tmp_path / "raw", tmp_path)
+        prepared(CholecInstanceSeg, tmp_path)
 
 
 def test_missing_images_are_explained(tmp_path):
     write_text(tmp_path / "raw/readme.txt", "")
     with pytest.raises(LayoutError, match="there is no VIDNN_PART/ann_dir") as caught:
-        prepared(CholecInstanceSeg, tmp_path / "raw", tmp_path)
+        prepared(CholecInstanceSeg, tmp_path)
     assert "PART is seg8k" in str(caught.value) and "readme.txt" in str(caught.value)
     write_text(tmp_path / "raw/val/VID03_t80_sparse/ann_dir/t80_VID03_000000.json", "{}")
     with pytest.raises(LayoutError, match=r"no image in VIDNN_PART/img_dir: .*syn64826192"):
-        prepared(CholecInstanceSeg, tmp_path / "raw", tmp_path)
+        prepared(CholecInstanceSeg, tmp_path)
 
 
 def test_the_records_give_the_tasks_of_the_card(store):

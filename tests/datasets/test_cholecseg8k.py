@@ -9,14 +9,13 @@ from fixtures_camma import (
     conversations,
     frames,
     natives,
-    prepared,
-    quarantine,
     seg8k_path,
     values,
     write_mask,
     write_seg8k,
 )
 from fixtures_cholec import HEIGHT, WIDTH, read_number, write_image, write_text
+from prepared_sources import prepared
 
 from surgzoo.datasets import masks
 from surgzoo.datasets.cholecseg8k.cholecseg8k import CholecSeg8k
@@ -45,7 +44,7 @@ def raw(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(raw, tmp_path_factory):
-    return prepared(CholecSeg8k, raw, tmp_path_factory.mktemp("fps25"), config="fps25")
+    return prepared(CholecSeg8k, tmp_path_factory.mktemp("fps25"), manual_dir=raw, config="fps25")
 
 
 def test_frames_are_counted_in_the_25_fps_video(store):
@@ -53,11 +52,11 @@ def test_frames_are_counted_in_the_25_fps_video(store):
     assert list(got) == [*(frame / 25 for frame in range(80, 104)), 40.0]
     for time, record in got.items():
         assert read_number(simplejpeg.decode_jpeg(record.image)) == round(25 * time)
-    assert quarantine(store) == []
+    assert store.quarantined() == ()
 
 
 def test_fps1_keeps_full_seconds(raw, tmp_path):
-    store = prepared(CholecSeg8k, raw, tmp_path)
+    store = prepared(CholecSeg8k, tmp_path, manual_dir=raw)
     assert store.config == "fps1"
     assert {v.video.id: list(frames(store, v.video.id)) for v in store.videos} == {
         "video01": [4.0, 40.0],
@@ -142,9 +141,7 @@ def test_bad_masks_are_quarantined(tmp_path):
     uneven = np.zeros((*SIZE, 3), np.uint8)
     uneven[..., 0] = 21
     write_image(seg8k_path(tmp_path / "raw", 1, 50, "_watershed_mask"), uneven)
-    reasons = [
-        item["reason"] for item in quarantine(prepared(CholecSeg8k, tmp_path / "raw", tmp_path))
-    ]
+    reasons = [item.reason for item in prepared(CholecSeg8k, tmp_path).quarantined()]
     assert "no class has the value 99" in reasons[0]
     assert "the mask is 5x5" in reasons[1]
     assert "channels of the mask differ" in reasons[2]
@@ -155,9 +152,9 @@ def test_an_unknown_colour_is_quarantined(tmp_path):
         write_seg8k(tmp_path / "raw", 1, frame)
     strange = np.full((*SIZE, 3), (1, 2, 3), np.uint8)
     write_image(seg8k_path(tmp_path / "raw", 1, 0, "_color_mask"), strange)
-    store = prepared(CholecSeg8k, tmp_path / "raw", tmp_path)
-    (item,) = quarantine(store)
-    assert "no class has the colour (1, 2, 3)" in item["reason"]
+    store = prepared(CholecSeg8k, tmp_path)
+    (item,) = store.quarantined()
+    assert "no class has the colour (1, 2, 3)" in item.reason
     assert store.videos[0].annotations.notes == ("29 of 30 images have no mask",)
     assert frames(store, "video01")[1.0].annotations.tissues is None
 
@@ -165,7 +162,7 @@ def test_an_unknown_colour_is_quarantined(tmp_path):
 def test_strokes_alone_are_no_mask(tmp_path):
     raw = write_seg8k(tmp_path / "raw", 1, 0)
     write_mask(seg8k_path(raw, 1, 0, "_mask"), class_mask(v21=LEFT))
-    store = prepared(CholecSeg8k, raw, tmp_path)
+    store = prepared(CholecSeg8k, tmp_path)
     record = frames(store, "video01")[0.0]
     assert record.annotations.tissues is None and record.dense == {}
     assert store.videos[0].annotations.notes == ("1 of 1 images have no mask",)
@@ -175,7 +172,7 @@ def test_missing_and_doubled_images_are_noted(tmp_path):
     raw = write_seg8k(tmp_path / "raw", 1, 0, class_mask(v21=LEFT))
     write_seg8k(raw, 1, 0, class_mask(v22=LEFT), clip=80)
     write_mask(seg8k_path(raw, 1, 25, "_watershed_mask"), class_mask(v21=LEFT))
-    store = prepared(CholecSeg8k, raw, tmp_path)
+    store = prepared(CholecSeg8k, tmp_path)
     assert store.videos[0].annotations.notes == (
         "1 of 2 masks have no image",
         "1 frames are in two clips and stored once",
@@ -188,22 +185,22 @@ def test_a_video_of_masks_alone_is_reported(tmp_path):
     for frame in range(0, 25 * 30, 25):
         write_seg8k(raw, 1, frame)
     write_mask(seg8k_path(raw, 9, 0, "_watershed_mask"), class_mask(v21=LEFT))
-    (item,) = quarantine(prepared(CholecSeg8k, raw, tmp_path))
-    assert (item["video"], item["reason"]) == ("video09", "masks are there, the frames are not")
+    (item,) = prepared(CholecSeg8k, tmp_path).quarantined()
+    assert (item.video, item.reason) == ("video09", "masks are there, the frames are not")
 
 
 def test_wrong_trees_are_explained(tmp_path):
     write_text(tmp_path / "raw/readme.txt", "")
     with pytest.raises(LayoutError, match="there is no videoNN/videoNN_XXXXX") as caught:
-        prepared(CholecSeg8k, tmp_path / "raw", tmp_path)
+        prepared(CholecSeg8k, tmp_path)
     assert "frame_N_endo_watershed_mask.png" in str(caught.value)
     assert "readme.txt" in str(caught.value)
     write_mask(seg8k_path(tmp_path / "raw", 1, 0, "_watershed_mask"), class_mask(v21=LEFT))
     with pytest.raises(LayoutError, match=r"there is no frame_N_endo\.png"):
-        prepared(CholecSeg8k, tmp_path / "raw", tmp_path)
+        prepared(CholecSeg8k, tmp_path)
     write_image(tmp_path / "raw/video01/video09_00000/frame_0_endo.png", np.zeros((8, 8, 3), "u1"))
     with pytest.raises(LayoutError, match="is of another video than its folder"):
-        prepared(CholecSeg8k, tmp_path / "raw", tmp_path)
+        prepared(CholecSeg8k, tmp_path)
 
 
 def test_the_records_give_the_tasks_of_the_card(store):

@@ -8,13 +8,12 @@ from fixtures_camma import (
     conversations,
     frames,
     natives,
-    prepared,
-    quarantine,
     t45_names,
     t45_rows,
     write_cholect45,
 )
 from fixtures_cholec import HEIGHT, WIDTH, numbered_image, read_number, write_image, write_text
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.cholect45.cholect45 import CholecT45
@@ -38,7 +37,7 @@ def store(tmp_path_factory):
         {n: numbered_image(n) for n in (1, 2, 3, 4, 9)} | {0: np.zeros((*SIZE, 3), np.uint8)},
         instrument={3: ["bipolar"]},
     )
-    return prepared(CholecT45, folder / "CholecT45", folder)
+    return prepared(CholecT45, folder, manual_dir=folder / "CholecT45")
 
 
 def test_triplets_and_instruments_of_each_second(store):
@@ -76,7 +75,7 @@ def test_the_video_says_what_it_is(store):
     assert stored.video.duration == 10.0
     assert stored.video.splits["default"] == stored.video.splits["crossval1"] == "test"
     assert stored.annotations.notes == ("1 of 6 images have no annotation",)
-    assert quarantine(store) == []
+    assert store.quarantined() == ()
 
 
 def test_black_frames_are_flagged(store):
@@ -144,26 +143,26 @@ def test_a_triplet_whose_part_is_absent_is_quarantined(tmp_path):
         raw / "verb/VID01.txt",
         t45_rows("verb", {s: ["dissect"] if s else ["cut"] for s in range(30)}),
     )
-    store = prepared(CholecT45, raw, tmp_path)
-    (item,) = quarantine(store)
-    assert item["where"] == "data/VID01/000000.png"
-    assert item["reason"] == "a triplet of the verb dissect, which is said to be absent"
+    store = prepared(CholecT45, tmp_path)
+    (item,) = store.quarantined()
+    assert item.where == "data/VID01/000000.png"
+    assert item.reason == "a triplet of the verb dissect, which is said to be absent"
 
 
 def test_missing_parts_are_reported(tmp_path):
     raw = write_cholect45(tmp_path / "raw", 1, {second: [HOOK] for second in range(30)})
     write_cholect45(raw, 2, {0: [HOOK]}, images={})
-    store = prepared(CholecT45, raw, tmp_path)
-    assert [item["video"] for item in quarantine(store)] == ["VID02"]
+    store = prepared(CholecT45, tmp_path)
+    assert [item.video for item in store.quarantined()] == ["VID02"]
     (raw / "verb/VID01.txt").unlink()
     with pytest.raises(LayoutError, match=r"label files are missing: verb/VID01\.txt"):
-        prepared(CholecT45, raw, tmp_path, overwrite=True)
+        prepared(CholecT45, tmp_path, overwrite=True)
 
 
 def test_a_frame_that_one_file_lacks_has_no_such_label(tmp_path):
     raw = write_cholect45(tmp_path / "raw", 1, {0: [HOOK], 1: [HOOK]})
     write_text(raw / "instrument/VID01.txt", t45_rows("instrument", {0: ["hook"]}))
-    store = prepared(CholecT45, raw, tmp_path)
+    store = prepared(CholecT45, tmp_path)
     assert frames(store, "VID01")[1.0].annotations.instruments is None
     assert len(frames(store, "VID01")[1.0].annotations.triplets) == 1
     assert store.videos[0].annotations.notes == ("1 of 2 annotated frames are not in instrument/",)
@@ -173,18 +172,18 @@ def test_a_wrong_table_of_triplets_stops_the_build(tmp_path):
     raw = write_cholect45(tmp_path / "raw", 1, {0: [HOOK]})
     write_text(raw / "dict/maps.txt", "0,1,2,3,4,5\n")
     with pytest.raises(AnnotationFileError, match=r"maps\.txt, line 1"):
-        prepared(CholecT45, raw, tmp_path)
+        prepared(CholecT45, tmp_path)
 
 
 def test_a_wrong_folder_shows_what_is_expected(tmp_path):
     write_text(tmp_path / "raw/labels/VID01.json", "{}")
     with pytest.raises(LayoutError, match="there is no triplet") as caught:
-        prepared(CholecT45, tmp_path / "raw", tmp_path)
+        prepared(CholecT45, tmp_path)
     assert "data/VIDNN/000000.png" in str(caught.value) and "labels/" in str(caught.value)
     write_cholect45(tmp_path / "raw", 1, {0: [HOOK]})
     write_image(tmp_path / "raw/data/VID01/000000.jpg", numbered_image(0))
     with pytest.raises(LayoutError, match="is not the only image of one second"):
-        prepared(CholecT45, tmp_path / "raw", tmp_path)
+        prepared(CholecT45, tmp_path)
 
 
 def test_the_records_give_the_tasks_of_the_card(store):

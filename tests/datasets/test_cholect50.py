@@ -17,33 +17,22 @@ from fixtures_cholec import (
     vector,
     write_cholect50,
 )
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError, FrameError
 from surgzoo.datasets.cholect50.cholect50 import CholecT50
 from surgzoo.datasets.cholect50.labels import check_mapping, read_labels
 from surgzoo.datasets.layout import File, LayoutError
-from surgzoo.datasets.source_builder import prepare
-from surgzoo.db import ontology, records
+from surgzoo.db import ontology
 from surgzoo.db import splits as official
 from surgzoo.db.schema import Box
 from surgzoo.db.sources import sources
-from surgzoo.db.store import Store
 
 SIZE = (HEIGHT, WIDTH)
 GRASP = 17  # grasper,retract,gallbladder
 HOOK = 60  # hook,dissect,gallbladder
 BOX = (0.25, 0.25, 0.25, 0.5)
 OTHER_BOX = (0.5, 0.125, 0.25, 0.5)
-
-
-def prepared(manual_dir, tmp_path, **options):
-    options = {"workers": 1, **options}
-    return Store(prepare(CholecT50, tmp_path / "out", manual_dir=manual_dir, **options))
-
-
-def quarantine(store):
-    lines = (store.path / records.QUARANTINE_FILE).read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def annotate(tmp_path, vectors, **changes):
@@ -73,7 +62,7 @@ def full(tmp_path_factory):
     write_cholect50(folder / "raw", 1, frames, black)
     write_cholect50(folder / "raw", 92, {number: [vector(HOOK, 6)] for number in range(3)})
     write_cholect50(folder / "raw", 111, {number: [vector(-1, -1)] for number in range(2)})
-    return prepared(folder / "raw", folder, workers=2)
+    return prepared(CholecT50, folder, workers=2)
 
 
 def test_every_frame_is_stored_with_its_second(full):
@@ -86,7 +75,7 @@ def test_every_frame_is_stored_with_its_second(full):
         for k, record in enumerate(full.records(stored)):
             assert (record.frame.index, record.frame.time) == (k, float(k))
             assert read_number(simplejpeg.decode_jpeg(record.image)) == k
-    assert quarantine(full) == []
+    assert full.quarantined() == ()
 
 
 def test_the_video_says_what_it_is(full):
@@ -141,13 +130,13 @@ def test_sparse_frames_keep_their_seconds(tmp_path):
     annotated = {second: [vector(HOOK, 1, BOX)] for second in (6, 19, 32, 33, 80)}
     images = {second: numbered_image(second) for second in (6, 33, 40)}
     write_cholect50(tmp_path / "raw", 74, annotated, images)
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(CholecT50, tmp_path)
     got = list(store.records(store.videos[0]))
     assert [(r.frame.index, r.frame.time) for r in got] == [(0, 6.0), (1, 33.0), (2, 40.0)]
     assert [read_number(simplejpeg.decode_jpeg(r.image)) for r in got] == [6, 33, 40]
     assert [r.annotations.triplets is None for r in got] == [False, False, True]
     assert got[2].annotations.phase is None and got[2].annotations.instruments is None
-    assert quarantine(store) == []
+    assert store.quarantined() == ()
     annotations = store.videos[0].annotations
     assert annotations.notes == (
         "3 of 5 annotated frames have no image",
@@ -238,7 +227,7 @@ def test_no_phase_and_two_phases(tmp_path):
 def test_vectors_that_lack_a_triplet_are_counted(tmp_path):
     frames = {0: [vector(-1, 5, instrument=5)], 1: [vector(HOOK, 5)]}
     write_cholect50(tmp_path / "raw", 1, frames)
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(CholecT50, tmp_path)
     assert store.videos[0].annotations.notes == ("1 of 2 vectors have components but no triplet",)
 
 
@@ -247,14 +236,14 @@ def test_bad_frames_are_quarantined_and_the_clock_goes_on(tmp_path):
     frames[2] = [vector(HOOK, 0, instrument=0)]
     images = {second: numbered_image(second) for second in frames} | {4: b"\x89PNG torn"}
     write_cholect50(tmp_path / "raw", 1, frames, images)
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(CholecT50, tmp_path)
     got = [(r.frame.index, r.frame.time) for r in store.records(store.videos[0])]
     assert got[:4] == [(0, 0.0), (1, 1.0), (2, 3.0), (3, 5.0)] and len(got) == 58
-    labels, image = quarantine(store)
-    assert labels["where"] == "videos/VID01/000002.png"
-    assert "hook,dissect,gallbladder with component grasper" in labels["reason"]
-    assert image["where"] == "videos/VID01/000004.png"
-    assert image["reason"] == "not a readable image"
+    labels, image = store.quarantined()
+    assert labels.where == "videos/VID01/000002.png"
+    assert "hook,dissect,gallbladder with component grasper" in labels.reason
+    assert image.where == "videos/VID01/000004.png"
+    assert image.reason == "not a readable image"
 
 
 # ---- the files -----------------------------------------------------------------------------------
@@ -309,7 +298,7 @@ def test_torn_json_names_the_line_and_a_missing_key_is_named(tmp_path):
 def test_a_file_of_another_video_is_an_error(tmp_path):
     write_cholect50(tmp_path / "raw", 1, {0: [vector(-1, 0)]}, video=2)
     with pytest.raises(AnnotationFileError, match=r"VID01\.json: says that it is of video 2"):
-        prepared(tmp_path / "raw", tmp_path)
+        prepared(CholecT50, tmp_path)
 
 
 def mapping_rows():
@@ -342,38 +331,33 @@ def test_a_wrong_mapping_file_stops_the_build(tmp_path):
     write_cholect50(tmp_path / "raw", 1, {0: [vector(-1, 0)]})
     (tmp_path / "raw" / "label_mapping.txt").write_text("0,1,2,3,4,5\n")
     with pytest.raises(AnnotationFileError, match="line 1"):
-        prepared(tmp_path / "raw", tmp_path)
+        prepared(CholecT50, tmp_path)
 
 
 def test_missing_parts_are_reported(tmp_path):
     raw = tmp_path / "raw"
     write_cholect50(raw, 1, {second: [vector(HOOK, 3)] for second in range(30)})
     write_cholect50(raw, 2, {0: [vector(HOOK, 3)]}, images={})
-    store = prepared(raw, tmp_path)
+    store = prepared(CholecT50, tmp_path)
     assert [v.video.id for v in store.videos] == ["VID01"]
-    assert quarantine(store) == [
-        {
-            "video": "VID02",
-            "where": "videos/VID02",
-            "reason": "labels are there, the frames are not",
-            "absent": True,
-        }
-    ]
+    (lost,) = store.quarantined()
+    assert (lost.video, lost.where, lost.absent) == ("VID02", "videos/VID02", True)
+    assert lost.reason == "labels are there, the frames are not"
     (raw / "labels" / "VID01.json").unlink()
     with pytest.raises(LayoutError, match=r"missing: labels/VID01\.json"):
-        prepared(raw, tmp_path, overwrite=True)
+        prepared(CholecT50, tmp_path, overwrite=True)
 
 
 def test_another_folder_and_odd_images(tmp_path):
     (tmp_path / "raw" / "data").mkdir(parents=True)
     with pytest.raises(LayoutError, match="is empty"):
-        prepared(tmp_path / "raw", tmp_path)
+        prepared(CholecT50, tmp_path)
     write_cholect50(tmp_path / "raw", 1, {0: [vector(-1, 0)]})
     folder = tmp_path / "raw" / "videos" / "VID01"
     (folder / "._000000.png").write_bytes(b"")
     (folder / "frame.png").write_bytes(b"")
     with pytest.raises(LayoutError, match=r"videos/VID01/frame\.png"):
-        prepared(tmp_path / "raw", tmp_path)
+        prepared(CholecT50, tmp_path)
 
 
 # ---- facts ---------------------------------------------------------------------------------------

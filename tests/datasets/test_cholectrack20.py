@@ -9,8 +9,6 @@ from fixtures_camma import (
     conversations,
     frames,
     natives,
-    prepared,
-    quarantine,
     track_json,
     track_record,
     write_cholectrack20,
@@ -24,6 +22,7 @@ from fixtures_cholec import (
     write_text,
     write_video,
 )
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError, FrameError
 from surgzoo.datasets.cholectrack20.cholectrack20 import MIXED_UP_NOTE, CholecTrack20
@@ -56,7 +55,7 @@ def store(tmp_path_factory):
     seen = {n: [track_record(2, QUARTER, 3)] for n in (1, 51, 60)}
     write_cholectrack20(raw, "Testing", 1, seen, images={})
     write_video(raw / "Testing/VID01/VID01.mp4", 76)
-    return prepared(CholecTrack20, raw, folder)
+    return prepared(CholecTrack20, folder)
 
 
 def annotate(tmp_path, records, size=SIZE, **changes):
@@ -71,7 +70,7 @@ def test_frames_are_counted_from_one_at_25_fps(store):
     assert list(got) == [0.0, 1.0, 2.0, 3.0, 60.0]
     for time, record in got.items():
         assert read_number(simplejpeg.decode_jpeg(record.image)) == 25 * time + 1
-    assert quarantine(store) == []
+    assert store.quarantined() == ()
 
 
 def test_a_test_video_is_decoded_at_full_seconds(store):
@@ -245,20 +244,20 @@ def test_the_label_files_of_two_videos_are_of_other_videos(tmp_path, number, spl
     annotations = {n: [track_record(0, QUARTER)] for n in (1, 26)}
     images = {n: numbered_image(n) for n in (1, 51)}
     raw = write_cholectrack20(tmp_path / "raw", split, number, annotations, images)
-    store = prepared(CholecTrack20, raw, tmp_path)
+    store = prepared(CholecTrack20, tmp_path)
     (stored,) = store.videos
     assert stored.annotations.notes == (MIXED_UP_NOTE,) and stored.annotations.segments == ()
     assert [r.annotations.instruments for r in store.records(stored)] == [None, None]
     # A corrected release, in which every annotated frame has its image, is read.
     write_cholectrack20(raw, split, number, annotations)
-    store = prepared(CholecTrack20, raw, tmp_path, overwrite=True)
+    store = prepared(CholecTrack20, tmp_path, overwrite=True)
     assert natives(frames(store, f"VID{number}")[0.0].annotations.instruments) == ["grasper"]
 
 
 def test_another_video_that_lacks_images_keeps_its_labels(tmp_path):
     annotations = {n: [track_record(0, QUARTER)] for n in (1, 26)}
-    raw = write_cholectrack20(tmp_path / "raw", "Training", 2, annotations, {1: numbered_image(1)})
-    store = prepared(CholecTrack20, raw, tmp_path)
+    write_cholectrack20(tmp_path / "raw", "Training", 2, annotations, {1: numbered_image(1)})
+    store = prepared(CholecTrack20, tmp_path)
     assert store.videos[0].annotations.notes == ("1 of 2 annotated frames have no image",)
     assert len(frames(store, "VID02")[0.0].annotations.instruments) == 1
 
@@ -268,37 +267,37 @@ def test_bad_frames_and_lost_videos_are_quarantined(tmp_path):
     annotations[26] = [track_record(0, QUARTER, triplet=HOOK)]
     raw = write_cholectrack20(tmp_path / "raw", "Training", 2, annotations)
     write_cholectrack20(raw, "Training", 4, {1: []}, images={})
-    frame, video = quarantine(prepared(CholecTrack20, raw, tmp_path))
-    assert frame["where"] == "Training/VID02/Frames/000026.png"
-    assert "of the instrument grasper" in frame["reason"]
-    assert (video["video"], video["where"]) == ("VID04", "Training/VID04")
+    frame, video = prepared(CholecTrack20, tmp_path).quarantined()
+    assert frame.where == "Training/VID02/Frames/000026.png"
+    assert "of the instrument grasper" in frame.reason
+    assert (video.video, video.where) == ("VID04", "Training/VID04")
 
 
 def test_wrong_trees_are_explained(tmp_path):
     raw = tmp_path / "raw"
     write_text(raw / "train/VID02/VID02.json", "{}")
     with pytest.raises(LayoutError, match="there is no Training") as caught:
-        prepared(CholecTrack20, raw, tmp_path)
+        prepared(CholecTrack20, tmp_path)
     assert "VIDNN/Frames/000001.png" in str(caught.value) and "train/" in str(caught.value)
     write_cholectrack20(raw, "Testing", 2, {1: []})
     with pytest.raises(LayoutError, match="video 2 is in the test folder"):
-        prepared(CholecTrack20, raw, tmp_path)
+        prepared(CholecTrack20, tmp_path)
     write_image(raw / "Training/VID02/Frames/000001.png", numbered_image(1))
     with pytest.raises(LayoutError, match=r"video 2 is in (?:train and in test|test and in train)"):
-        prepared(CholecTrack20, raw, tmp_path)
+        prepared(CholecTrack20, tmp_path)
 
 
 def test_missing_and_foreign_label_files_are_errors(tmp_path):
     raw = tmp_path / "raw"
     write_cholectrack20(raw, "Training", 2, {1: []}, video={"name": "VID04"})
     with pytest.raises(AnnotationFileError, match="says that it is of video 4"):
-        prepared(CholecTrack20, raw, tmp_path)
+        prepared(CholecTrack20, tmp_path)
     (raw / "Training/VID02/vid02.json").unlink()
     with pytest.raises(LayoutError, match=r"VID02\.json is missing"):
-        prepared(CholecTrack20, raw, tmp_path)
+        prepared(CholecTrack20, tmp_path)
     write_cholectrack20(raw, "Training", 2, {1: []}, {0: numbered_image(0)})
     with pytest.raises(LayoutError, match=r"000000\.png is not the only image of a frame from 1"):
-        prepared(CholecTrack20, raw, tmp_path)
+        prepared(CholecTrack20, tmp_path)
 
 
 def test_the_records_give_the_tasks_of_the_card(store):

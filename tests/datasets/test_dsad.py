@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fixtures_cholec import write_image, write_text
 from fuzzing import fuzz
-from prepared_sources import asked, frames, mask, prepared, quarantined
+from prepared_sources import asked, frames, mask, prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.dsad.dsad import DSAD
@@ -131,8 +131,8 @@ def test_masks_that_are_wrong(tmp_path, array, reason):
     write(tmp_path / "raw", images=range(30))
     write_image(tmp_path / "raw/liver/02/mask07.png", array)
     store = prepared(DSAD, tmp_path)
-    (line,) = quarantined(store)
-    assert line["where"].endswith("liver/02/image07.png") and reason in line["reason"]
+    (line,) = store.quarantined()
+    assert line.where.endswith("liver/02/image07.png") and reason in line.reason
     assert store.videos[0].count == 29
 
 
@@ -169,8 +169,8 @@ def test_what_is_missing(tmp_path):
         "the images of 1 of 2 masks are missing",
     )
     assert frames(store, "liver_02")[1].annotations.tissues is None
-    (line,) = quarantined(store)
-    assert (line["video"], line["where"]) == ("spleen_05", "spleen/05/image*.png")
+    (line,) = store.quarantined()
+    assert (line.video, line.where) == ("spleen_05", "spleen/05/image*.png")
     found = inspect(DSAD, tmp_path / "raw")
     assert (found.videos, found.frames) == (1, 40)
 

@@ -14,14 +14,13 @@ from fixtures_camma import (
     endoscapes_image,
     frames,
     natives,
-    prepared,
-    quarantine,
     values,
     write_endoscapes,
     write_endoscapes_image,
     write_mask,
 )
 from fixtures_cholec import HEIGHT, WIDTH, read_number, write_image, write_text
+from prepared_sources import prepared
 
 from surgzoo.datasets import masks
 from surgzoo.datasets.annotation_files import AnnotationFileError
@@ -38,7 +37,7 @@ from surgzoo.db.sources import sources
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("endoscapes")
-    return prepared(Endoscapes, write_endoscapes(folder / "endoscapes"), folder)
+    return prepared(Endoscapes, folder, manual_dir=write_endoscapes(folder / "endoscapes"))
 
 
 def one_frame(tmp_path, image, annotations=None, mask=None, name="annotation_coco.json"):
@@ -47,7 +46,7 @@ def one_frame(tmp_path, image, annotations=None, mask=None, name="annotation_coc
     write_text(tmp_path / "raw/train" / name, coco_text([image], annotations))
     if mask is not None:
         write_mask(tmp_path / "raw/semseg/1_0.png", mask)
-    return frames(prepared(Endoscapes, tmp_path / "raw", tmp_path), "1")[0.0]
+    return frames(prepared(Endoscapes, tmp_path), "1")[0.0]
 
 
 def test_frames_are_timed_by_the_25_fps_index(store):
@@ -56,7 +55,7 @@ def test_frames_are_timed_by_the_25_fps_index(store):
     for time, record in frames(store, "1").items():
         if time < 4:  # the last one is black
             assert read_number(simplejpeg.decode_jpeg(record.image)) == time
-    assert quarantine(store) == []
+    assert store.quarantined() == ()
 
 
 def test_the_video_says_what_it_is(store):
@@ -224,7 +223,7 @@ def test_lists_of_videos_hold_floats_and_are_compared(tmp_path):
     raw = write_endoscapes(tmp_path / "raw")
     (raw / "val_vids.txt").write_text("1.0e+00\n")
     with pytest.raises(AnnotationFileError, match="video 1 is not in the official split 'val'"):
-        prepared(Endoscapes, raw, tmp_path)
+        prepared(Endoscapes, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +241,7 @@ def test_files_that_repeat_labels_are_not_read(tmp_path, path):
     # Said of a frame that no other file rates or boxes.
     image = endoscapes_image(1, 75, 10075, ds=[1.0, 1.0, 1.0])
     write_text(raw / path, coco_text([image], [endoscapes_box(10075, "tool", (0, 0, 10, 10))]))
-    found = frames(prepared(Endoscapes, raw, tmp_path), "1")[3.0].annotations
+    found = frames(prepared(Endoscapes, tmp_path), "1")[3.0].annotations
     assert found.criteria is None
     assert [i.box for i in found.instruments] == [None]  # of the class mask
 
@@ -260,8 +259,8 @@ def test_bad_masks_and_boxes_are_quarantined(tmp_path):
             [endoscapes_box(1, "tool", (150, 0, 96, 9))],
         ),
     )
-    store = prepared(Endoscapes, raw, tmp_path)
-    reasons = {item["where"]: item["reason"] for item in quarantine(store)}
+    store = prepared(Endoscapes, tmp_path)
+    reasons = {item.where: item.reason for item in store.quarantined()}
     assert "no class has the value 9" in reasons["train/1_50.jpg"]
     assert "the mask is 5x5" in reasons["train/1_75.jpg"]
     assert "tool: box" in reasons["test/165_5900.jpg"]
@@ -270,20 +269,20 @@ def test_bad_masks_and_boxes_are_quarantined(tmp_path):
 def test_a_folder_against_the_official_split_is_an_error(tmp_path):
     write_endoscapes_image(tmp_path / "raw", "val", 1, 0)
     with pytest.raises(LayoutError, match="video 1 is in val, which is not its official split"):
-        prepared(Endoscapes, tmp_path / "raw", tmp_path)
+        prepared(Endoscapes, tmp_path)
     write_endoscapes_image(tmp_path / "raw", "train", 1, 0)
     with pytest.raises(LayoutError, match="video 1 is in train and in val"):
-        prepared(Endoscapes, tmp_path / "raw", tmp_path)
+        prepared(Endoscapes, tmp_path)
 
 
 def test_a_wrong_folder_shows_what_is_expected(tmp_path):
     write_text(tmp_path / "raw/notes.txt", "")
     with pytest.raises(LayoutError, match="there is no train") as caught:
-        prepared(Endoscapes, tmp_path / "raw", tmp_path)
+        prepared(Endoscapes, tmp_path)
     assert "annotation_ds_coco.json" in str(caught.value) and "notes.txt" in str(caught.value)
     write_endoscapes_image(tmp_path / "raw", "train", 1, 0)
     with pytest.raises(LayoutError, match=r"train/annotation_ds_coco\.json is missing"):
-        prepared(Endoscapes, tmp_path / "raw", tmp_path)
+        prepared(Endoscapes, tmp_path)
 
 
 def test_the_records_give_the_tasks_of_the_card(store):

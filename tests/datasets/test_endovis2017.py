@@ -11,11 +11,10 @@ from fixtures_robotic import (
     frames_of,
     natives,
     pack,
-    prepared,
-    quarantined,
     write_ev17_sequence,
 )
 from given_tasks import given, promised
+from prepared_sources import prepared
 
 from surgzoo.datasets.endovis2017.endovis2017 import EndoVis2017
 from surgzoo.datasets.endovis2017.labels import TYPES, instrument_of
@@ -62,7 +61,7 @@ def built(tmp_path_factory):
     write_training(folder / "raw")
     write_test(folder / "raw", 1, {225: ev17_mask((0, 0, 320, 512, 3), (640, 0, 64, 64, 7))})
     write_test(folder / "raw", 9, {}, below="gt/PartsSegmentation")
-    return prepared(EndoVis2017, folder / "raw", folder)
+    return prepared(EndoVis2017, folder)
 
 
 def test_the_picture_is_cut_out_of_its_black_frame(built):
@@ -105,7 +104,7 @@ def test_folders_are_instruments_with_masks_boxes_and_tracks(built):
     assert (mask[256:512, 960:] == 3).all() and np.count_nonzero(mask == 3) == 256 * 320
     assert second.annotations.instruments == ()
     assert not dense_map(second, "instrument_mask").any()
-    assert quarantined(built) == []
+    assert built.quarantined() == ()
 
 
 def test_test_sequences_have_types_without_boxes(built):
@@ -179,7 +178,7 @@ def test_names_of_folders_differ_from_sequence_to_sequence(folder, native):
 def test_a_folder_of_no_known_instrument_stops_the_build(tmp_path, folder, message):
     write_training(tmp_path / "raw", **{f"ground_truth/{folder}": {0: ev17_mask()}})
     with pytest.raises(UnmappedLabelError, match=message):
-        prepared(EndoVis2017, tmp_path / "raw", tmp_path)
+        prepared(EndoVis2017, tmp_path)
 
 
 def test_images_that_are_cut_already_stay_whole(tmp_path):
@@ -190,7 +189,7 @@ def test_images_that_are_cut_already_stay_whole(tmp_path):
         {0: numbered_image(0)},
         {"ground_truth/Left_Bipolar_Forceps": {0: mask}},
     )
-    store = prepared(EndoVis2017, tmp_path / "raw", tmp_path)
+    store = prepared(EndoVis2017, tmp_path)
     assert (store.videos[0].video.height, store.videos[0].video.width) == (64, 192)
     (record,) = frames_of(store, "seq_7")
     assert record.annotations.instruments[0].box == Box(0, 0, 0.25, 0.5)
@@ -198,7 +197,7 @@ def test_images_that_are_cut_already_stay_whole(tmp_path):
 
 def test_types_may_be_stored_times_32(tmp_path):
     write_test(tmp_path / "raw", 2, {225: ev17_mask((0, 0, 320, 512, 6 * 32))}, "TypeSegmentation")
-    record, _ = frames_of(prepared(EndoVis2017, tmp_path / "raw", tmp_path), "test_seq_2")
+    record, _ = frames_of(prepared(EndoVis2017, tmp_path), "test_seq_2")
     assert natives(record.annotations.instruments) == ("Monopolar Curved Scissors",)
     assert (dense_map(record, "instrument_mask")[:512, :320] == 6).all()
 
@@ -208,7 +207,7 @@ def test_maps_made_for_looking_at_are_not_read_beside_the_types(tmp_path):
     raw = tmp_path / "raw"
     write_test(raw, 2, {225: ev17_mask((0, 0, 320, 512, 6))})
     write_test(raw, 2, {225: ev17_mask((0, 0, 320, 512, 64))}, "gt/TypeSegmentationRescaled")
-    record, _ = frames_of(prepared(EndoVis2017, raw, tmp_path), "test_seq_2")
+    record, _ = frames_of(prepared(EndoVis2017, tmp_path), "test_seq_2")
     assert natives(record.annotations.instruments) == ("Monopolar Curved Scissors",)
 
 
@@ -220,11 +219,11 @@ def one_bad_frame(tmp_path, **changes):
         masks[folder] = {k: m for k, m in (masks[folder] | frames).items() if m is not None}
     images = {k: numbered_image(k) for k in range(30)}
     write_ev17_sequence(tmp_path / "raw" / TRAINING / "instrument_dataset_2", images, masks)
-    store = prepared(EndoVis2017, tmp_path / "raw", tmp_path)
+    store = prepared(EndoVis2017, tmp_path)
     assert len(frames_of(store, "seq_2")) == 29
-    (bad,) = quarantined(store)
-    assert bad[0] == f"{TRAINING}/instrument_dataset_2/left_frames/frame003.png"
-    return bad[1]
+    (bad,) = store.quarantined()
+    assert bad.where == f"{TRAINING}/instrument_dataset_2/left_frames/frame003.png"
+    return bad.reason
 
 
 def test_a_frame_that_lacks_a_mask_is_quarantined(tmp_path):
@@ -249,8 +248,8 @@ def test_a_type_that_is_none_is_quarantined(tmp_path, value):
     masks = {k: small for k in range(30)} | {3: np.full((64, 192), value, np.uint8)}
     images = {k: numbered_image(k) for k in range(30)}
     write_ev17_sequence(folder, images, {"gt/TypeSegmentation": masks})
-    store = prepared(EndoVis2017, raw, tmp_path)
-    assert [reason.partition(": ")[2] for _, reason in quarantined(store)] == [
+    store = prepared(EndoVis2017, tmp_path)
+    assert [item.reason.partition(": ")[2] for item in store.quarantined()] == [
         f"no class has the value {value}"
     ]
 
@@ -259,10 +258,10 @@ def test_training_images_without_masks_are_an_error_and_masks_without_images_los
     raw = tmp_path / "raw"
     write_ev17_sequence(raw / TRAINING / "instrument_dataset_1", {}, {LEFT: {0: ev17_mask()}})
     with pytest.raises(ValueError, match="seq_1: masks are there, left_frames is not"):
-        prepared(EndoVis2017, raw, tmp_path)
+        prepared(EndoVis2017, tmp_path)
     write_ev17_sequence(raw / TRAINING / "instrument_dataset_2", {0: numbered_image(0)}, {})
     with pytest.raises(LayoutError, match="ground_truth is missing of seq_2"):
-        prepared(EndoVis2017, raw, tmp_path)
+        prepared(EndoVis2017, tmp_path)
 
 
 def test_one_sequence_in_two_places_is_an_error(tmp_path):
@@ -271,7 +270,7 @@ def test_one_sequence_in_two_places_is_an_error(tmp_path):
             tmp_path / "raw" / folder / "instrument_dataset_1", {0: numbered_image(0)}, {}
         )
     with pytest.raises(LayoutError, match="are of the same frame"):
-        prepared(EndoVis2017, tmp_path / "raw", tmp_path)
+        prepared(EndoVis2017, tmp_path)
 
 
 def test_zip_files_are_read_in_place(tmp_path):
@@ -284,7 +283,7 @@ def test_zip_files_are_read_in_place(tmp_path):
     )
     folder = tmp_path / "raw" / TRAINING
     pack(folder, tmp_path / "raw" / f"{TRAINING}.zip", TRAINING)
-    (record,) = frames_of(prepared(EndoVis2017, tmp_path / "raw", tmp_path), "seq_1")
+    (record,) = frames_of(prepared(EndoVis2017, tmp_path), "seq_1")
     assert read_number(simplejpeg.decode_jpeg(record.image)) == 5
     assert record.annotations.instruments[0].box == Box(0, 0, 0.5, 1)
 
@@ -296,15 +295,16 @@ def test_an_image_that_is_smaller_than_the_others_is_quarantined(tmp_path):
         {k: ev17_image(k) if k != 1 else numbered_image(1) for k in range(21)},
         {},
     )
-    store = prepared(EndoVis2017, raw, tmp_path)
-    (bad,) = quarantined(store)
-    assert bad[0].endswith("frame001.png") and "ends within the part that is cut out" in bad[1]
+    store = prepared(EndoVis2017, tmp_path)
+    (bad,) = store.quarantined()
+    assert bad.where.endswith("frame001.png")
+    assert "ends within the part that is cut out" in bad.reason
 
 
 def test_another_folder_shows_what_is_expected(tmp_path):
     write_image(tmp_path / "raw" / "videos" / "a.png", numbered_image(0))
     with pytest.raises(LayoutError, match=r"no folder instrument_dataset_N\n(.*\n)*.*left_frames/"):
-        prepared(EndoVis2017, tmp_path / "raw", tmp_path)
+        prepared(EndoVis2017, tmp_path)
     with pytest.raises(ValueError, match=r"endovissub2017.*--manual_dir"):
         prepare(EndoVis2017, tmp_path)
 

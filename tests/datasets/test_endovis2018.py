@@ -13,13 +13,12 @@ from fixtures_robotic import (
     frames_of,
     natives,
     pack,
-    prepared,
-    quarantined,
     write_color,
     write_ev18_sequence,
     write_gray,
 )
 from given_tasks import given, promised
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.endovis2018.endovis2018 import EndoVis2018
@@ -52,7 +51,7 @@ def built(tmp_path_factory):
     # As unpacked on other systems: whole shadow trees.
     write_text(folder / "raw/__MACOSX" / RELEASE / "seq_2/left_frames/._frame000.png", "x")
     write_text(folder / "raw" / RELEASE / "seq_2/labels/._frame000.png", "x")
-    return prepared(EndoVis2018, folder / "raw", folder)
+    return prepared(EndoVis2018, folder)
 
 
 def test_colours_are_instruments_things_and_tissues(built):
@@ -74,7 +73,7 @@ def test_colours_are_instruments_things_and_tissues(built):
     assert second.annotations.tissues[1].label.concept == "small_intestine"
     assert third.annotations.instruments == ()
     assert natives(third.annotations.tissues) == ("background-tissue",)
-    assert quarantined(built) == []
+    assert built.quarantined() == ()
 
 
 def test_the_two_maps_hold_each_its_own_kind(built):
@@ -127,9 +126,9 @@ def test_repaired_label_images_replace_the_wrong_ones(tmp_path, below):
     pack(folder, tmp_path / "raw" / "repairs.zip", below)
     # Another download with names of this form is no repair.
     write_color(tmp_path / "raw" / "annotations" / "seq_1_frame000.png", ev18_mask("thread"))
-    store = prepared(EndoVis2018, tmp_path / "raw", tmp_path)
+    store = prepared(EndoVis2018, tmp_path)
     got = frames_of(store, "seq_1")
-    assert len(got) == 149 and quarantined(store) == []
+    assert len(got) == 149 and store.quarantined() == ()
     shafts = [i for i, r in enumerate(got) if natives(r.annotations.instruments)]
     assert shafts == [42, 43, 44, 73]
     assert all(natives(got[i].annotations.instruments) == ("instrument-shaft",) for i in shafts)
@@ -138,14 +137,14 @@ def test_repaired_label_images_replace_the_wrong_ones(tmp_path, below):
 
 def test_without_the_repairs_those_frames_are_quarantined(tmp_path):
     write_seq_1(tmp_path / "raw")
-    store = prepared(EndoVis2018, tmp_path / "raw", tmp_path)
-    assert [where[-12:-4] for where, _ in quarantined(store)] == [
+    store = prepared(EndoVis2018, tmp_path)
+    assert [item.where[-12:-4] for item in store.quarantined()] == [
         "frame042",
         "frame043",
         "frame044",
         "frame073",
     ]
-    assert all("repairs.zip is not there" in reason for _, reason in quarantined(store))
+    assert all("repairs.zip is not there" in item.reason for item in store.quarantined())
     assert len(frames_of(store, "seq_1")) == 145
     assert store.videos[0].annotations.notes == (
         "4 label images are known to be wrong; get repairs.zip",
@@ -155,8 +154,8 @@ def test_without_the_repairs_those_frames_are_quarantined(tmp_path):
 def test_three_label_images_of_another_sequence_are_wrong_too(tmp_path):
     folder = write_release(tmp_path / "raw") / "seq_4"
     write_ev18_sequence(folder, {k: ev18_mask() for k in range(149)})
-    store = prepared(EndoVis2018, tmp_path / "raw", tmp_path)
-    assert [int(where[-7:-4]) for where, _ in quarantined(store)] == [135, 137, 138]
+    store = prepared(EndoVis2018, tmp_path)
+    assert [int(item.where[-7:-4]) for item in store.quarantined()] == [135, 137, 138]
 
 
 def classes_of(tmp_path, *lists):
@@ -216,7 +215,7 @@ def test_errors_in_a_list_name_file_and_place(tmp_path, value, error, message):
 
 def test_without_a_list_classes_are_those_of_the_published_colours(tmp_path):
     write_ev18_sequence(tmp_path / "raw" / "seq_5", {0: ev18_mask("intestine")})
-    store = prepared(EndoVis2018, tmp_path / "raw", tmp_path)
+    store = prepared(EndoVis2018, tmp_path)
     (record,) = frames_of(store, "seq_5")
     assert natives(record.annotations.tissues) == ("background-tissue", "small-intestine")
     assert store.videos[0].annotations.notes == (
@@ -234,8 +233,8 @@ def test_bad_label_images_are_quarantined(tmp_path):
     write_color(folder / "labels" / "frame000.png", strange)
     write_color(folder / "labels" / "frame001.png", ev18_mask()[:8])
     write_gray(folder / "labels" / "frame002.png", np.zeros((HEIGHT, WIDTH), np.uint8))
-    store = prepared(EndoVis2018, tmp_path / "raw", tmp_path)
-    assert [reason.rpartition(": ")[2] for _, reason in quarantined(store)] == [
+    store = prepared(EndoVis2018, tmp_path)
+    assert [item.reason.rpartition(": ")[2] for item in store.quarantined()] == [
         "no class has the colour (1, 2, 3)",
         f"the mask is {WIDTH}x8, the image {WIDTH}x{HEIGHT}",
         "has one channel; the labels are RGB colours",
@@ -248,7 +247,7 @@ def test_zip_files_are_read_in_place(tmp_path):
     release = write_release(tmp_path / "raw")
     write_ev18_sequence(release / "seq_3", {0: ev18_mask("thread")})
     pack(release, tmp_path / "raw" / f"{RELEASE}.zip", RELEASE)
-    (record,) = frames_of(prepared(EndoVis2018, tmp_path / "raw", tmp_path), "seq_3")
+    (record,) = frames_of(prepared(EndoVis2018, tmp_path), "seq_3")
     assert natives(record.annotations.instruments) == ("thread",)
 
 
@@ -256,19 +255,19 @@ def test_incomplete_trees(tmp_path):
     raw = tmp_path / "raw"
     write_color(raw / "seq_3" / "labels" / "frame000.png", ev18_mask())
     with pytest.raises(ValueError, match="seq_3: labels are there, left_frames is not"):
-        prepared(EndoVis2018, raw, tmp_path)
+        prepared(EndoVis2018, tmp_path)
     write_ev18_sequence(raw / "seq_4", {0: None})
     with pytest.raises(LayoutError, match="the folder labels is missing of seq_4"):
-        prepared(EndoVis2018, raw, tmp_path)
+        prepared(EndoVis2018, tmp_path)
     write_ev18_sequence(raw / "copy" / "seq_4", {0: None})
     with pytest.raises(LayoutError, match="are of the same frame"):
-        prepared(EndoVis2018, raw, tmp_path)
+        prepared(EndoVis2018, tmp_path)
 
 
 def test_another_folder_shows_what_is_expected(tmp_path):
     write_image(tmp_path / "raw" / "videos" / "a.png", numbered_image(0))
     with pytest.raises(LayoutError, match=r"no folder seq_N\n(.*\n)*.*release_1/seq_N/left_frames"):
-        prepared(EndoVis2018, tmp_path / "raw", tmp_path)
+        prepared(EndoVis2018, tmp_path)
     with pytest.raises(ValueError, match=r"endovissub2018.*--manual_dir"):
         prepare(EndoVis2018, tmp_path)
 

@@ -16,17 +16,16 @@ from fixtures_prostatectomy import (
     write_grasp,
 )
 from given_tasks import given, promised
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.grasp import labels
 from surgzoo.datasets.grasp.grasp import Grasp
 from surgzoo.datasets.inspection import inspect
 from surgzoo.datasets.layout import LayoutError
-from surgzoo.datasets.source_builder import prepare
-from surgzoo.db import ontology, records
+from surgzoo.db import ontology
 from surgzoo.db.schema import Box
 from surgzoo.db.sources import sources
-from surgzoo.db.store import Store
 
 LIGHT = {
     "CASE001/00000.jpg": ("LPIL", "Cut", ()),
@@ -35,16 +34,6 @@ LIGHT = {
     "CASE001/00003.jpg": ("RPIL", "Suction", (HOLDING,)),
 }
 KEYS = ("CASE001/00001.jpg", "CASE001/00002.jpg", "CASE001/00003.jpg")
-
-
-def prepared(manual_dir, tmp_path, config="fps1", **options):
-    options = {"workers": 1, **options}
-    return Store(prepare(Grasp, tmp_path / "out", manual_dir=manual_dir, config=config, **options))
-
-
-def quarantine(store):
-    lines = (store.path / records.QUARANTINE_FILE).read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def all_records(store, case="CASE001"):
@@ -67,7 +56,7 @@ def light(tmp_path_factory):
     write_grasp(folder / "raw", LIGHT, keys=KEYS)
     test = {f"CASE041/{n:05d}.jpg": ("Idle", "Idle", ()) for n in range(2)}
     write_grasp(folder / "raw", test, part="test")
-    return prepared(folder / "raw", folder, workers=2)
+    return prepared(Grasp, folder, workers=2)
 
 
 # ---- GraSP_1fps ----------------------------------------------------------------------------------
@@ -83,7 +72,7 @@ def test_frames_and_what_the_video_is(light):
     assert (video.height, video.width) == (HEIGHT, WIDTH)
     assert video.splits == {"official": "train", "default": "train"}
     assert light.video("CASE041").video.splits["official"] == "test"
-    assert quarantine(light) == [] and light.video("CASE001").annotations.notes == ()
+    assert light.quarantined() == () and light.video("CASE001").annotations.notes == ()
 
 
 def test_phase_step_and_segments(light):
@@ -127,7 +116,7 @@ def test_long_names_in_the_same_tree_are_other_frames(tmp_path):
     write_grasp(tmp_path / "raw", LIGHT, keys=KEYS)
     dense = {"CASE001/000000068.jpg": ("Idle", "Idle", ())}
     write_grasp(tmp_path / "raw", dense, tree="GraSP_30fps")
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(Grasp, tmp_path)
     assert [r.frame.time for r in all_records(store)] == [0.0, 1.0, 2.0, 3.0]
     assert all_records(store)[0].annotations.phase.native == "LPIL"
 
@@ -166,7 +155,7 @@ def test_the_labelled_frames_of_the_dense_tree(tmp_path, case, fps):
         keys=names_of(case, numbers[:1]),
         images=tuple({*everything, *frames}),
     )
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(Grasp, tmp_path)
     got = all_records(store, case)
     assert [r.frame.time for r in got] == pytest.approx([n / fps for n in numbers])
     assert [shown(r) for r in got] == numbers
@@ -190,7 +179,7 @@ def test_ten_a_second_with_the_nearest_phase(tmp_path):
         keys=(f"CASE001/{first:09d}.jpg",),
         images=names_of("CASE001", kept),
     )
-    store = prepared(tmp_path / "raw", tmp_path, "fps10")
+    store = prepared(Grasp, tmp_path, config="fps10")
     got = all_records(store)
     assert [r.frame.time for r in got] == [k / 10 for k in range(21)]
     assert [shown(r) for r in got] == [kept[3 * k] for k in range(21)]
@@ -208,7 +197,7 @@ def test_frames_far_from_any_label_have_none(tmp_path):
         tree="GraSP_30fps",
         images=names_of("CASE053", range(0, 61, 3)),
     )
-    got = all_records(prepared(tmp_path / "raw", tmp_path, "fps10"), "CASE053")
+    got = all_records(prepared(Grasp, tmp_path, config="fps10"), "CASE053")
     assert [r.annotations.phase is not None for r in got] == [True] * 11 + [False] * 10
 
 
@@ -220,7 +209,7 @@ def test_irregular_numbers_are_noted(tmp_path):
         tree="GraSP_30fps",
         images=names_of("CASE014", (0, 1, 4, 5)),
     )
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(Grasp, tmp_path)
     assert [r.frame.time for r in all_records(store, "CASE014")] == [2 / 30]
     assert store.video("CASE014").annotations.notes == (
         "irregular file numbers: times are places in the folder / 30",
@@ -235,14 +224,14 @@ def test_a_hole_in_the_frames_stays_a_hole(tmp_path):
         tree="GraSP_30fps",
         images=names_of("CASE053", [0, 3, 6, 15, 18]),
     )
-    got = all_records(prepared(tmp_path / "raw", tmp_path, "fps10"), "CASE053")
+    got = all_records(prepared(Grasp, tmp_path, config="fps10"), "CASE053")
     assert [r.frame.time for r in got] == [0.0, 0.1, 0.2, 0.5, 0.6]
 
 
 def test_labelled_frames_off_the_grid_are_noted(tmp_path):
     frames = {"CASE053/000000016.jpg": ("LPIL", "Cut", ())}
     write_grasp(tmp_path / "raw", frames, tree="GraSP_30fps", images=names_of("CASE053", range(31)))
-    store = prepared(tmp_path / "raw", tmp_path, "fps10")
+    store = prepared(Grasp, tmp_path, config="fps10")
     assert store.video("CASE053").annotations.notes == (
         "1 labelled frames are between the frames stored",
     )
@@ -251,7 +240,7 @@ def test_labelled_frames_off_the_grid_are_noted(tmp_path):
 def test_the_light_tree_has_no_other_fps(tmp_path):
     write_grasp(tmp_path / "raw", LIGHT, keys=KEYS)
     with pytest.raises(LayoutError, match="only frames at 1 fps are there; fps10 needs"):
-        prepared(tmp_path / "raw", tmp_path, "fps10")
+        prepared(Grasp, tmp_path, config="fps10")
 
 
 # ---- label files ---------------------------------------------------------------------------------
@@ -266,9 +255,9 @@ def test_folds_are_read_where_train_is_missing(tmp_path):
         folder / "grasp_long-term_fold1.json",
         json.dumps(grasp_coco(wrong, short=False, size=size)),
     )
-    assert all_records(prepared(raw, tmp_path))[0].annotations.phase.native == "LPIL"
+    assert all_records(prepared(Grasp, tmp_path))[0].annotations.phase.native == "LPIL"
     (folder / "grasp_long-term_train.json").unlink()
-    got = all_records(prepared(raw, tmp_path, overwrite=True))
+    got = all_records(prepared(Grasp, tmp_path, overwrite=True))
     assert got[0].annotations.phase.native == "Idle"
     assert got[1].annotations.phase is None and len(got[1].annotations.instruments) == 2
 
@@ -282,7 +271,7 @@ def test_ids_are_read_through_the_files_own_categories(tmp_path):
         table[0]["name"], table[2]["name"] = table[2]["name"], table[0]["name"]
 
     change(raw / "GraSP_1fps" / "annotations" / "grasp_short-term_train.json", swap)
-    both = all_records(prepared(raw, tmp_path))[1].annotations
+    both = all_records(prepared(Grasp, tmp_path))[1].annotations
     assert [a.native for a in both.actions] == ["Hold", "Pull", "Cauterize"]
 
 
@@ -298,7 +287,7 @@ def test_minus_one_and_empty_boxes_are_no_labels(tmp_path):
 
     change(folder / "grasp_long-term_train.json", long)
     change(folder / "grasp_short-term_train.json", short)
-    first, second, *_ = (r.annotations for r in all_records(prepared(raw, tmp_path)))
+    first, second, *_ = (r.annotations for r in all_records(prepared(Grasp, tmp_path)))
     assert (first.phase, first.step.native, first.instruments) == (None, "Cut", None)
     assert second.actions is None and len(second.instruments) == 2
 
@@ -313,7 +302,7 @@ def test_polygons_and_compressed_run_lengths(tmp_path):
         del value["annotations"][1]["segmentation"]
 
     change(raw / "GraSP_1fps" / "annotations" / "grasp_short-term_train.json", edit)
-    record = all_records(prepared(raw, tmp_path))[1]
+    record = all_records(prepared(Grasp, tmp_path))[1]
     assert [i.mask for i in record.annotations.instruments] == [1, 0]
     mask = cv2.imdecode(
         np.frombuffer(record.dense["instrument_mask"], np.uint8), cv2.IMREAD_UNCHANGED
@@ -345,9 +334,9 @@ def test_a_mask_that_does_not_fit_quarantines_its_frame(tmp_path, segmentation, 
         value["annotations"][0]["segmentation"] = segmentation
 
     change(raw / "GraSP_1fps" / "annotations" / "grasp_short-term_train.json", edit)
-    store = prepared(raw, tmp_path)
-    (bad,) = quarantine(store)
-    assert bad["where"].endswith("frames/CASE001/00001.jpg") and message in bad["reason"]
+    store = prepared(Grasp, tmp_path)
+    (bad,) = store.quarantined()
+    assert bad.where.endswith("frames/CASE001/00001.jpg") and message in bad.reason
     assert store.video("CASE001").count == 29
 
 
@@ -358,7 +347,7 @@ def test_an_unknown_category_names_the_table_to_edit(tmp_path):
         lambda value: value["actions_categories"][13].update(name="Lunch"),
     )
     with pytest.raises(ontology.UnmappedLabelError, match=r"actions_categories\[13\].*grasp\.tsv"):
-        prepared(raw, tmp_path)
+        prepared(Grasp, tmp_path)
 
 
 # ---- incomplete trees ----------------------------------------------------------------------------
@@ -370,16 +359,19 @@ def test_labels_without_frames_and_frames_without_labels(tmp_path):
     assert found.videos == 0
     assert "labels of 4 frames are there, the frames are not" in found.lost["frames/CASE001"]
     with pytest.raises(ValueError, match="the frames are not"):
-        prepared(raw, tmp_path)
+        prepared(Grasp, tmp_path)
+    write_image(raw / "GraSP_1fps" / "frames" / "CASE001" / "00999.jpg", numbered_image(0))
+    found = inspect(Grasp, raw)
+    assert "1 frames that they do not name" in found.broken["frames/CASE001"] and not found.lost
     write_image(raw / "GraSP_1fps" / "frames" / "CASE009" / "00000.jpg", numbered_image(0))
     with pytest.raises(LayoutError, match="no label file mentions CASE009"):
-        prepared(raw, tmp_path)
+        prepared(Grasp, tmp_path)
 
 
 def test_missing_images_are_noted_and_raw_frames_are_left_alone(tmp_path):
     raw = write_grasp(tmp_path / "raw", LIGHT, keys=KEYS, images=KEYS)
     write_image(raw / "raw_frames_1fps" / "frames" / "CASE001" / "00000.jpg", numbered_image(9))
-    store = prepared(raw, tmp_path)
+    store = prepared(Grasp, tmp_path)
     assert [r.frame.time for r in all_records(store)] == [1.0, 2.0, 3.0]
     assert store.video("CASE001").annotations.notes == ("1 of 4 labelled frames have no image",)
 
@@ -389,7 +381,7 @@ def test_packed_frames_and_another_folder(tmp_path):
     with pytest.raises(
         LayoutError, match=r"no label file(.*\n)*.*unpack(.*\n)+.*GraSP_1fps/frames/CASE001"
     ):
-        prepared(tmp_path / "raw", tmp_path)
+        prepared(Grasp, tmp_path)
 
 
 def test_a_wrong_name_is_an_error(tmp_path):
@@ -399,7 +391,7 @@ def test_a_wrong_name_is_an_error(tmp_path):
         lambda value: value["images"][0].update(file_name="frame.jpg"),
     )
     with pytest.raises(AnnotationFileError, match=r"long-term_train\.json, images\[0\]\.file_name"):
-        prepared(raw, tmp_path)
+        prepared(Grasp, tmp_path)
 
 
 # ---- facts ---------------------------------------------------------------------------------------

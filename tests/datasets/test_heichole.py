@@ -1,20 +1,17 @@
 """HeiChole: tables without header at the rate of the video, white frames, ratings."""
 
-import json
-
 import numpy as np
 import pytest
 import simplejpeg
 from fixtures_cholec import read_number, write_text, write_video
 from fuzzing import fuzz
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.heichole.heichole import HeiChole
 from surgzoo.datasets.layout import LayoutError, Tree
-from surgzoo.datasets.source_builder import prepare
 from surgzoo.db.schema import Skill
 from surgzoo.db.sources import sources
-from surgzoo.db.store import Store
 
 ROOT = "Annotations/{kind}/Hei-Chole{number}_Annotation_{kind}.csv"
 
@@ -45,15 +42,10 @@ def write(raw, number=3, seconds=4, fps=25):
     return raw
 
 
-def prepared(folder, **options):
-    options = {"workers": 1, **options}
-    return Store(prepare(HeiChole, folder / "out", manual_dir=folder / "raw", **options))
-
-
 @pytest.mark.parametrize(("number", "fps"), [(3, 25), (16, 50)])
 def test_labels_at_the_rate_of_the_video(tmp_path, number, fps):
     write(tmp_path / "raw", number, fps=fps)
-    store = prepared(tmp_path)
+    store = prepared(HeiChole, tmp_path)
     got = list(store.records(store.videos[0]))
     assert [read_number(simplejpeg.decode_jpeg(r.image)) for r in got] == [
         0, fps, 2 * fps, 3 * fps
@@ -88,10 +80,21 @@ def test_detailed_tables_and_copies_in_hd_are_not_read(tmp_path):
         write_text(path.with_name(f"{path.stem}_Detailed.csv"), rows)
     # A copy that would be seen: it is shorter.
     write_video(raw / "Videos/Full/HD/Hei-Chole3.mp4", 50)
-    (stored,) = (store := prepared(tmp_path)).videos
+    (stored,) = (store := prepared(HeiChole, tmp_path)).videos
     assert stored.count == 4
     tools = [[i.label.native for i in r.annotations.instruments] for r in store.records(stored)]
     assert tools == [["grasper"]] * 2 + [["grasper", "clipper"]] * 2
+
+
+def test_a_shaft_of_an_undefined_instrument_is_not_no_instrument(tmp_path):
+    raw = write(tmp_path / "raw")
+    seconds = (instruments(), instruments(20), instruments(0, 20), instruments(1))
+    rows = [row for row in seconds for _ in range(25)]
+    write_text(raw / ROOT.format(kind="Instrument", number=3), table(rows))
+    store = prepared(HeiChole, tmp_path)
+    found = [r.annotations.instruments for r in store.records(store.videos[0])]
+    assert found[:2] == [(), None]
+    assert [[i.label.native for i in tools] for tools in found[2:]] == [["grasper"], ["clipper"]]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,7 @@ def test_white_frames_are_outside(tmp_path, monkeypatch):
         "fixtures_cholec.numbered_image", lambda number: np.full((64, 192, 3), 255, np.uint8)
     )
     write(tmp_path / "raw", seconds=1)
-    (record,) = prepared(tmp_path).records(prepared(tmp_path).videos[0])
+    (record,) = prepared(HeiChole, tmp_path).records(prepared(HeiChole, tmp_path).videos[0])
     assert record.annotations.flags == {"out_of_body": 1.0}
 
 
@@ -118,24 +121,14 @@ def test_what_is_missing_is_said(tmp_path):
     raw = write(tmp_path / "raw", seconds=40)
     (raw / ROOT.format(kind="Action", number=3)).unlink()
     write_text(raw / ROOT.format(kind="Phase", number=5), "0,0\n")
-    store = prepared(tmp_path)
+    store = prepared(HeiChole, tmp_path)
     assert store.videos[0].annotations.notes == ("no labels of actions",)
-    line = json.loads((store.path / "quarantine.jsonl").read_text())
-    assert line["where"] == "Videos/Full/Hei-Chole5.mp4"
+    (line,) = store.quarantined()
+    assert line.where == "Videos/Full/Hei-Chole5.mp4"
     assert next(store.records(store.videos[0])).annotations.actions is None
     write_video(raw / "Videos/Full/Hei-Chole7.mp4", 25)
     with pytest.raises(LayoutError, match="label files are missing: Hei-Chole7"):
-        prepared(tmp_path, overwrite=True)
-
-
-def test_a_shaft_of_an_unknown_instrument_is_not_none(tmp_path):
-    raw = write(tmp_path / "raw", seconds=3)
-    rows = [instruments(20)] * 25 + [instruments(0, 20)] * 25 + [instruments()] * 25
-    write_text(raw / ROOT.format(kind="Instrument", number=3), table(rows))
-    store = prepared(tmp_path)
-    found = [r.annotations.instruments for r in store.records(store.videos[0])]
-    assert found[0] is None and found[2] == ()  # something is there; nothing is
-    assert [i.label.concept for i in found[1]] == ["grasper"]
+        prepared(HeiChole, tmp_path, overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -144,8 +137,8 @@ def test_a_shaft_of_an_unknown_instrument_is_not_none(tmp_path):
         ("Phase", "0,7\n", "line 1: there is no phase 7"),
         ("Phase", "0,1\n2,1\n", "line 2: frame 2 where 1 should follow"),
         ("Phase", "0,1,1\n", "line 1: 3 fields, not 2"),
-        ("Instrument", table([instruments(9)]), "a category beyond the 7 known ones"),
-        ("Instrument", table([instruments(19)]), "a category beyond the 7 known ones"),
+        ("Instrument", table([instruments(7)]), "a category beyond the 7 known ones"),
+        ("Instrument", table([instruments(19, 20)]), "a category beyond the 7 known ones"),
         ("Action", "0,1,0,0,2\n", "line 1: clip is '2', neither 0 nor 1"),
         ("Action", "", "no row of a frame"),
     ],
@@ -154,7 +147,7 @@ def test_errors_name_the_line(tmp_path, kind, text, message):
     raw = write(tmp_path / "raw", seconds=1)
     write_text(raw / ROOT.format(kind=kind, number=3), text)
     with pytest.raises(AnnotationFileError, match=rf"Annotation_{kind}\.csv.*{message}"):
-        prepared(tmp_path)
+        prepared(HeiChole, tmp_path)
 
 
 @pytest.mark.parametrize("text", ["4,3,5,4\n", "4,3,5,4,6\n", "a,b\n"])
@@ -162,13 +155,13 @@ def test_wrong_ratings(tmp_path, text):
     raw = write(tmp_path / "raw", seconds=1)
     write_text(raw / "Annotations/Skill/Hei-Chole3_calot_Skill.csv", text)
     with pytest.raises(AnnotationFileError, match=r"calot_Skill\.csv"):
-        prepared(tmp_path)
+        prepared(HeiChole, tmp_path)
 
 
 def test_another_folder(tmp_path):
     write_text(tmp_path / "raw" / "x.txt", "")
     with pytest.raises(LayoutError, match=r"no label files(.|\n)*Annotation_Phase"):
-        prepared(tmp_path)
+        prepared(HeiChole, tmp_path)
     assert sources.get("heichole") is HeiChole
 
 

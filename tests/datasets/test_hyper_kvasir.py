@@ -7,7 +7,7 @@ import pytest
 import simplejpeg
 from fixtures_cholec import write_image, write_text
 from fuzzing import fuzz
-from prepared_sources import asked, frames, mask, prepared, quarantined
+from prepared_sources import asked, frames, mask, prepared
 
 from surgzoo.datasets.hyper_kvasir.hyper_kvasir import HyperKvasir, polyps
 from surgzoo.datasets.inspection import inspect
@@ -160,8 +160,8 @@ def test_boxes_of_the_release(tmp_path):
 def test_masks_that_cannot_be_told(tmp_path, array, boxes, reason):
     masks = {f"i{k:02d}": shape() for k in range(40)} | {"i07": array}
     write_segmented(tmp_path / "raw", masks, boxes)
-    (line,) = quarantined(prepared(HyperKvasir, tmp_path))
-    assert line["where"].endswith("images/i07.jpg") and reason in line["reason"]
+    (line,) = prepared(HyperKvasir, tmp_path).quarantined()
+    assert line.where.endswith("images/i07.jpg") and reason in line.reason
 
 
 def test_what_is_missing(tmp_path):
@@ -169,8 +169,8 @@ def test_what_is_missing(tmp_path):
     write_segmented(raw, {"a": shape()})
     (raw / "segmented-images/images/a.jpg").unlink()
     store = prepared(HyperKvasir, tmp_path)
-    (line,) = quarantined(store)
-    assert (line["video"], line["reason"]) == (
+    (line,) = store.quarantined()
+    assert (line.video, line.reason) == (
         "segmented_polyps",
         "masks are there, images are not",
     )

@@ -1,6 +1,5 @@
 """JIGSAWS's reader on small trees in the released layout: gestures, skill, every known quirk."""
 
-import json
 import zipfile
 
 import pytest
@@ -8,27 +7,14 @@ import simplejpeg
 from fixtures_cholec import HEIGHT, WIDTH, read_number, write_text
 from fixtures_jigsaws import ITEMS, ROWS, meta_line, transcription, write_meta, write_trial
 from given_tasks import given, promised
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.jigsaws.jigsaws import Jigsaws, splits_of
 from surgzoo.datasets.jigsaws.labels import read_meta, read_transcription
 from surgzoo.datasets.layout import File, LayoutError
-from surgzoo.datasets.source_builder import prepare
-from surgzoo.db import ontology, records
+from surgzoo.db import ontology
 from surgzoo.db.sources import sources
-from surgzoo.db.store import Store
-
-
-def prepared(manual_dir, tmp_path, config="fps5", **options):
-    options = {"workers": 1, **options}
-    return Store(
-        prepare(Jigsaws, tmp_path / "out", manual_dir=manual_dir, config=config, **options)
-    )
-
-
-def quarantine(store):
-    lines = (store.path / records.QUARANTINE_FILE).read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def gestures(tmp_path, text):
@@ -50,7 +36,7 @@ def both(tmp_path_factory):
     write_trial(folder / "raw", "Knot_Tying_I005", text=transcription([(1, 20, "G12")]))
     write_meta(folder / "raw", "Suturing", [meta_line("Suturing_B001")])
     write_meta(folder / "raw", "Knot_Tying", [meta_line("Knot_Tying_I005", "E", (5,) * 6)])
-    return prepared(folder / "raw", folder, workers=2)
+    return prepared(Jigsaws, folder, config="fps5", workers=2)
 
 
 def test_both_cameras_of_each_trial_are_stored(both):
@@ -64,7 +50,7 @@ def test_both_cameras_of_each_trial_are_stored(both):
         for k, record in enumerate(both.records(stored)):
             assert record.frame.time == k / 5
             assert read_number(simplejpeg.decode_jpeg(record.image)) == 6 * k
-    assert quarantine(both) == []
+    assert both.quarantined() == ()
 
 
 def test_the_video_says_what_it_is(both):
@@ -134,7 +120,7 @@ def test_skill(both):
 
 def test_one_frame_a_second(tmp_path):
     write_trial(tmp_path / "raw", cameras=(1,))
-    store = prepared(tmp_path / "raw", tmp_path, "fps1")
+    store = prepared(Jigsaws, tmp_path, config="fps1")
     got = list(store.records(store.videos[0]))
     assert [r.frame.time for r in got] == [0.0, 1.0, 2.0, 3.0]
     assert [r.annotations.actions and r.annotations.actions[0].native for r in got] == [
@@ -154,7 +140,7 @@ def test_trials_without_gestures_or_ratings(tmp_path):
     write_trial(raw, "Suturing_B001", cameras=(2,))
     (raw / "Suturing" / "transcriptions" / "Suturing_B001.txt").unlink()
     write_meta(raw, "Suturing", [meta_line("Suturing_B001")])
-    store = prepared(raw, tmp_path)
+    store = prepared(Jigsaws, tmp_path, config="fps5")
     empty = store.video("Suturing_H002_capture1").annotations
     assert (empty.segments, empty.skills) == ((), ())
     assert empty.notes == (
@@ -172,15 +158,18 @@ def test_labels_without_videos_are_quarantined(tmp_path):
     raw = write_trial(tmp_path / "raw", frames=300)
     write_text(raw / "Suturing" / "transcriptions" / "Suturing_C001.txt", transcription())
     write_meta(raw, "Suturing", [meta_line("Suturing_D001")])
-    store = prepared(raw, tmp_path)
-    assert [item["video"] for item in quarantine(store)] == ["Suturing_C001", "Suturing_D001"]
-    assert quarantine(store)[0]["where"] == "Suturing/video/Suturing_C001_capture1.avi"
+    store = prepared(Jigsaws, tmp_path, config="fps5")
+    assert [item.video for item in store.quarantined()] == [
+        "Suturing_C001_capture1",
+        "Suturing_D001_capture1",
+    ]
+    assert store.quarantined()[0].where == "Suturing/video/Suturing_C001_capture1.avi"
 
 
 def test_gestures_behind_the_end_and_of_another_task_are_noted(tmp_path):
     rows = [(1, 30, "G1"), (31, 120, "G12")]
     write_trial(tmp_path / "raw", text=transcription(rows), cameras=(1,))
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(Jigsaws, tmp_path, config="fps5")
     assert store.videos[0].annotations.notes == (
         "G12: no gesture of Suturing by the paper",
         "gestures end at frame 120, the video at 91",
@@ -192,9 +181,9 @@ def test_a_broken_video_is_quarantined(tmp_path):
     raw = write_trial(tmp_path / "raw", frames=300)
     path = raw / "Suturing" / "video" / "Suturing_B001_capture2.avi"
     path.write_bytes(b"no video")
-    store = prepared(raw, tmp_path)
+    store = prepared(Jigsaws, tmp_path, config="fps5")
     assert [v.video.id for v in store.videos] == ["Suturing_B001_capture1"]
-    assert quarantine(store)[0]["where"] == "Suturing/video/Suturing_B001_capture2.avi"
+    assert store.quarantined()[0].where == "Suturing/video/Suturing_B001_capture2.avi"
 
 
 def test_zip_files_are_read_in_place(tmp_path):
@@ -204,7 +193,7 @@ def test_zip_files_are_read_in_place(tmp_path):
         for path in sorted(p for p in raw.rglob("*") if p.is_file()):
             archive.write(path, path.relative_to(raw))
             archive.writestr(f"__MACOSX/{path.relative_to(raw)}", b"litter")
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(Jigsaws, tmp_path, config="fps5")
     assert [(v.video.id, v.count) for v in store.videos] == [("Suturing_B001_capture1", 16)]
 
 
@@ -213,16 +202,16 @@ def test_another_folder_and_a_trial_given_twice(tmp_path):
     with pytest.raises(
         LayoutError, match=r"no video and no transcription(.*\n)+.*Suturing/video/Suturing_B001"
     ):
-        prepared(tmp_path / "other", tmp_path)
+        prepared(Jigsaws, tmp_path, manual_dir=tmp_path / "other", config="fps5")
     raw = write_trial(tmp_path / "raw", cameras=(1,))
     write_trial(raw / "copy", cameras=())
     with pytest.raises(LayoutError, match="are of the same trial"):
-        prepared(raw, tmp_path)
+        prepared(Jigsaws, tmp_path, config="fps5")
     (raw / "copy" / "Suturing" / "transcriptions" / "Suturing_B001.txt").unlink()
     write_trial(raw / "copy", cameras=(1,), text="")
     (raw / "copy" / "Suturing" / "transcriptions" / "Suturing_B001.txt").unlink()
     with pytest.raises(LayoutError, match="are the same video"):
-        prepared(raw, tmp_path)
+        prepared(Jigsaws, tmp_path, config="fps5")
 
 
 # ---- label files ---------------------------------------------------------------------------------

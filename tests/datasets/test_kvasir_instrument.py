@@ -7,7 +7,7 @@ import pytest
 import simplejpeg
 from fixtures_cholec import write_image, write_text
 from fuzzing import fuzz
-from prepared_sources import asked, frames, mask, prepared, quarantined
+from prepared_sources import asked, frames, mask, prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.inspection import inspect
@@ -107,8 +107,8 @@ def test_what_is_missing(tmp_path):
     (raw / "images/x.jpg").unlink()
     store = prepared(KvasirInstrument, tmp_path)
     assert "1 of 40 listed images are missing" in store.videos[0].annotations.notes
-    (line,) = quarantined(store)
-    assert (line["video"], line["reason"]) == ("test", "none of the listed images is there")
+    (line,) = store.quarantined()
+    assert (line.video, line.reason) == ("test", "none of the listed images is there")
     found = inspect(KvasirInstrument, raw)
     assert (found.videos, found.frames) == (1, 39)
 
@@ -126,8 +126,8 @@ def test_labels_that_contradict_the_image(tmp_path, boxes, array, reason):
     names = [f"i{k:02d}" for k in range(40)]
     raw = write(tmp_path / "raw", names, boxes={"i07": boxes})
     write_image(raw / "masks/i07.png", array)
-    (line,) = quarantined(prepared(KvasirInstrument, tmp_path))
-    assert line["where"] == "images/i07.jpg" and reason in line["reason"]
+    (line,) = prepared(KvasirInstrument, tmp_path).quarantined()
+    assert line.where == "images/i07.jpg" and reason in line.reason
 
 
 def test_a_box_over_the_border_by_rounding_is_cut(tmp_path):

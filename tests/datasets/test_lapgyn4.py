@@ -5,7 +5,7 @@ import zipfile
 import pytest
 import simplejpeg
 from fixtures_cholec import numbered_image, read_number, write_image, write_text
-from prepared_sources import asked, frames, prepared, quarantined
+from prepared_sources import asked, frames, prepared
 
 from surgzoo.datasets.inspection import inspect
 from surgzoo.datasets.lapgyn4.lapgyn4 import LapGyn4
@@ -113,10 +113,8 @@ def test_an_image_in_two_folders(tmp_path):
     paths = [f"Surgical_Actions/Suturing/c_1_v_1_f_{k}.jpg" for k in range(60)]
     write(tmp_path / "raw", *paths, "Surgical_Actions/Injection/c_1_v_1_f_3.jpg")
     store = prepared(LapGyn4, tmp_path)
-    lines = quarantined(store)
-    assert {line["reason"] for line in lines} == {
-        "the image is in the folders Injection and Suturing"
-    }
+    lines = store.quarantined()
+    assert {line.reason for line in lines} == {"the image is in the folders Injection and Suturing"}
     assert (len(lines), store.videos[0].count) == (2, 59)
 
 
@@ -149,8 +147,8 @@ def test_a_wrong_folder(tmp_path):
 def test_a_torn_image(tmp_path):
     write(tmp_path / "raw", *(f"Instrument_Count/1/{k}.jpg" for k in range(30)))
     write_image(tmp_path / "raw/Instrument_Count/1/3.jpg", b"\xff\xd8\xff")
-    (line,) = quarantined(prepared(LapGyn4, tmp_path))
-    assert (line["where"], line["reason"]) == (
+    (line,) = prepared(LapGyn4, tmp_path).quarantined()
+    assert (line.where, line.reason) == (
         "Instrument_Count/1/3.jpg",
         "the JPEG file ends early",
     )

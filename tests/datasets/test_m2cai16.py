@@ -4,7 +4,8 @@ import pytest
 import simplejpeg
 from fixtures_cholec import HEIGHT, TOOLS, WIDTH, phase_text, read_number, tool_text, tools_of
 from fixtures_cholec import write_text as write
-from fixtures_cholecystectomy import prepared, quarantine, write_tool, write_workflow
+from fixtures_cholecystectomy import write_tool, write_workflow
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.layout import LayoutError
@@ -59,7 +60,7 @@ def test_phases_at_one_frame_a_second(workflow):
     first, second = workflow.video("workflow_video_01").annotations.segments
     assert (first.label.concept, first.start, first.end) == ("trocar_placement", 0.0, 1.0)
     assert (second.label.concept, second.start, second.end) == ("preparation", 1.0, 101 / 25)
-    assert quarantine(workflow) == []
+    assert workflow.quarantined() == ()
 
 
 def test_the_workflow_video_says_what_it_is(workflow):
@@ -82,7 +83,7 @@ def test_workflow_gives_the_phase_task_eight_options(workflow):
 
 def test_a_denser_config(tmp_path):
     write_workflow(tmp_path / "raw", "workflow_video_02", seconds=2)
-    got = read(prepared(M2cai16Workflow, tmp_path, "fps5"), "workflow_video_02")
+    got = read(prepared(M2cai16Workflow, tmp_path, config="fps5"), "workflow_video_02")
     assert [read_number(simplejpeg.decode_jpeg(r.image)) for r in got] == list(range(0, 51, 5))
     assert [r.annotations.phase.native for r in got[3:7]] == ["TrocarPlacement"] * 2 + [
         "Preparation"
@@ -100,8 +101,8 @@ def test_phases_that_end_early_and_a_lost_video(tmp_path):
     assert store.video("workflow_video_01").annotations.notes == (
         "phases end at frame 59, the video at frame 750",
     )
-    (lost,) = quarantine(store)
-    assert lost["where"] == "train_dataset/workflow_video_02.txt"
+    (lost,) = store.quarantined()
+    assert lost.where == "train_dataset/workflow_video_02.txt"
 
 
 def test_a_flat_folder_and_wrong_ones(tmp_path):
@@ -159,7 +160,7 @@ def test_tools_at_one_frame_a_second(tool):
         expected = tuple(n for n, value in zip(TOOLS, tools_of(k), strict=True) if value)
         assert natives(record) == expected
         assert record.annotations.phase is None
-    assert quarantine(tool) == []
+    assert tool.quarantined() == ()
 
 
 def test_rows_that_are_missing_at_the_end_are_not_annotated(tool):

@@ -7,12 +7,11 @@ from fixtures_camma import (
     conversations,
     frames,
     natives,
-    prepared,
-    quarantine,
     voc_xml,
     write_voc,
 )
 from fixtures_cholec import HEIGHT, WIDTH, numbered_image, read_number, write_image, write_text
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError, FrameError
 from surgzoo.datasets.layout import File, LayoutError
@@ -38,7 +37,7 @@ def store(tmp_path_factory):
     lists = {"train": "v01_002075\nv01_002075_flip\nv01_002125\n", "test": "v01_002100\r\n"}
     for split, text in lists.items():
         write_text(raw / "ImageSets/Main" / f"{split}.txt", text)
-    return prepared(M2cai16ToolLocations, raw, folder)
+    return prepared(M2cai16ToolLocations, folder, manual_dir=raw)
 
 
 def test_frames_are_counted_in_the_25_fps_video(store):
@@ -50,7 +49,7 @@ def test_frames_are_counted_in_the_25_fps_video(store):
     for stored in store.videos:
         for record in store.records(stored):
             assert read_number(simplejpeg.decode_jpeg(record.image)) == record.frame.time
-    assert quarantine(store) == []
+    assert store.quarantined() == ()
 
 
 def test_the_split_is_by_frame_and_leaks_by_operation(store):
@@ -133,8 +132,8 @@ def test_bad_frames_are_quarantined(tmp_path):
     for number in range(40):
         write_voc(tmp_path / "raw", f"v02_{25 * number:06d}", [GOOD])
     write_text(tmp_path / "raw/Annotations/v02_000025.xml", "<annotation>")
-    (item,) = quarantine(prepared(M2cai16ToolLocations, tmp_path / "raw", tmp_path))
-    assert item["where"] == "JPEGImages/v02_000025.jpg" and "not whole XML" in item["reason"]
+    (item,) = prepared(M2cai16ToolLocations, tmp_path).quarantined()
+    assert item.where == "JPEGImages/v02_000025.jpg" and "not whole XML" in item.reason
 
 
 def test_lists_are_read_strictly(tmp_path):
@@ -148,27 +147,27 @@ def test_lists_are_read_strictly(tmp_path):
     for split in ("train", "val"):
         write_text(tmp_path / f"raw/ImageSets/Main/{split}.txt", "v01_000025\n")
     with pytest.raises(AnnotationFileError, match=r"val\.txt: v01_000025 is in train\.txt too"):
-        prepared(M2cai16ToolLocations, tmp_path / "raw", tmp_path)
+        prepared(M2cai16ToolLocations, tmp_path)
 
 
 def test_wrong_trees_are_explained(tmp_path):
     raw = tmp_path / "raw"
     write_text(raw / "tool_video_01.txt", "")
     with pytest.raises(LayoutError, match="there is no JPEGImages") as caught:
-        prepared(M2cai16ToolLocations, raw, tmp_path)
+        prepared(M2cai16ToolLocations, tmp_path)
     assert "Annotations/vNN_FFFFFF.xml" in str(caught.value)
     assert "tool_video_01.txt" in str(caught.value)
     write_voc(raw, "v01_000025", None)
     with pytest.raises(LayoutError, match="there is no Annotations"):
-        prepared(M2cai16ToolLocations, raw, tmp_path)
+        prepared(M2cai16ToolLocations, tmp_path)
     write_voc(raw, "v01_000025", [])
     write_image(raw / "JPEGImages/v1_25.jpg", numbered_image(1))
     with pytest.raises(LayoutError, match="are of the same frame"):
-        prepared(M2cai16ToolLocations, raw, tmp_path)
+        prepared(M2cai16ToolLocations, tmp_path)
     (raw / "JPEGImages/v1_25.jpg").unlink()
     (raw / "JPEGImages/v01_000025.jpg").unlink()
     with pytest.raises(LayoutError, match="there is no JPEGImages/vNN_FFFFFF"):
-        prepared(M2cai16ToolLocations, raw, tmp_path)
+        prepared(M2cai16ToolLocations, tmp_path)
 
 
 def test_the_records_give_the_tasks_of_the_card(store):

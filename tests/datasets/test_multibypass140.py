@@ -8,15 +8,15 @@ import pytest
 import simplejpeg
 from fixtures_cholec import read_number, write_text, write_video
 from fuzzing import fuzz
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.inspection import inspect
 from surgzoo.datasets.layout import LayoutError
 from surgzoo.datasets.multibypass140.multibypass140 import MultiBypass140
 from surgzoo.datasets.source_builder import prepare
-from surgzoo.db import ontology, records
+from surgzoo.db import ontology
 from surgzoo.db.sources import sources
-from surgzoo.db.store import Store
 
 PHASES = [
     ("preparation", 0, 1800, 0),
@@ -49,14 +49,9 @@ def write_pickle(folder, centre, split, name, value):
     path.write_bytes(pickle.dumps(value))
 
 
-def prepared(folder, **options):
-    options = {"workers": 1, **options}
-    return Store(prepare(MultiBypass140, folder / "out", manual_dir=folder / "raw", **options))
-
-
 def test_labels_by_the_millisecond(tmp_path):
     write(tmp_path / "raw")
-    store = prepared(tmp_path)
+    store = prepared(MultiBypass140, tmp_path)
     got = list(store.records(store.videos[0]))
     assert [read_number(simplejpeg.decode_jpeg(r.image)) for r in got] == [0, 25, 50, 75, 100]
     found = [r.annotations for r in got]
@@ -84,7 +79,7 @@ def test_folds_come_from_the_pickles(tmp_path):
     write_pickle(raw, "strasbourg", "train", "1fps_100_0", {"SBP01": [record]})
     write_pickle(raw, "strasbourg", "val", "1fps_3", {"SBP01": [record]})
     write_pickle(raw, "bern", "test", "1fps_1", {"BBP02": []})
-    bern, strasbourg = (stored.video for stored in prepared(tmp_path).videos)
+    bern, strasbourg = (stored.video for stored in prepared(MultiBypass140, tmp_path).videos)
     assert strasbourg.splits == {"strasbourg_fold0": "train", "strasbourg_fold3": "val"}
     assert bern.splits["bern_fold1"] == "test"
 
@@ -96,7 +91,7 @@ def test_pickles_with_adverse_events_are_no_folds(tmp_path, name):
     write_pickle(raw, "strasbourg", "test", "1fps_0", {"SBP01": []})
     # Of the later folder: it would replace what the other says.
     write_pickle(raw, "strasbourg", "val", name, {"SBP01": []})
-    assert prepared(tmp_path).videos[0].video.splits == {"strasbourg_fold0": "test"}
+    assert prepared(MultiBypass140, tmp_path).videos[0].video.splits == {"strasbourg_fold0": "test"}
 
 
 class Harmful:
@@ -116,7 +111,7 @@ def test_a_pickle_cannot_run_code(tmp_path, monkeypatch, value, message):
     monkeypatch.chdir(tmp_path)
     write_pickle(write(tmp_path / "raw"), "bern", "val", "1fps_0", value)
     with pytest.raises(AnnotationFileError, match=rf"1fps_0\.pickle.*{message}"):
-        prepared(tmp_path)
+        prepared(MultiBypass140, tmp_path)
     assert not (tmp_path / "harmed").exists()
 
 
@@ -128,32 +123,32 @@ def test_a_torn_pickle_is_named(tmp_path):
         if not path.read_bytes():
             break
         with pytest.raises(AnnotationFileError, match="1fps_0"):
-            prepared(tmp_path)
+            prepared(MultiBypass140, tmp_path)
 
 
 def test_what_is_missing(tmp_path):
     write(tmp_path / "raw", "BBP02", seconds=40)
     write(tmp_path / "raw", "SBP01", seconds=0)
-    store = prepared(tmp_path)
-    line = json.loads((store.path / records.QUARANTINE_FILE).read_text())
-    assert (line["where"], line["reason"]) == ("SBP01.mp4", "labels are there, the video is not")
+    store = prepared(MultiBypass140, tmp_path)
+    (line,) = store.quarantined()
+    assert (line.where, line.reason) == ("SBP01.mp4", "labels are there, the video is not")
     found = inspect(MultiBypass140, tmp_path / "raw")
     assert (found.videos, found.segments["phase"][0]) == (1, 4)
     write_video(tmp_path / "raw" / "SBP09.mp4", 26)
     with pytest.raises(LayoutError, match="label files are missing: SBP09"):
-        prepared(tmp_path, overwrite=True)
+        prepared(MultiBypass140, tmp_path, overwrite=True)
 
 
 def test_errors_name_the_place(tmp_path):
     write(tmp_path / "raw", phases=[("lunch", 0, 10, 3)])
     with pytest.raises(ontology.UnmappedLabelError, match=r"BBP02\.mp4\.json, phases\[0\].*lunch"):
-        prepared(tmp_path)
+        prepared(MultiBypass140, tmp_path)
     write(tmp_path / "raw", phases=[("preparation", 10, 10, 0)])
     with pytest.raises(AnnotationFileError, match=r"phases\[0\]: segment phase/preparation"):
-        prepared(tmp_path)
+        prepared(MultiBypass140, tmp_path)
     write(tmp_path / "raw", phases=[], steps=[])
     with pytest.raises(AnnotationFileError, match="neither a phase nor a step"):
-        prepared(tmp_path)
+        prepared(MultiBypass140, tmp_path)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x.mp4").write_bytes(b"")
     with pytest.raises(LayoutError, match=r"no label files(.|\n)*BernBypass70(.|\n)*x\.mp4"):

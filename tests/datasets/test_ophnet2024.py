@@ -4,7 +4,7 @@ import pytest
 import simplejpeg
 from fixtures_cholec import read_number, write_text, write_video
 from fuzzing import fuzz
-from prepared_sources import asked, frames, prepared, quarantined
+from prepared_sources import asked, frames, prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.inspection import inspect
@@ -122,8 +122,8 @@ def test_trimmed_clips(tmp_path):
     assert segments(store, "case_0007_0") == [("Non-functional Segment", 0, 2)]
     assert {stored.video.canonical for stored in store.videos} == {"ophnet2024/case_0007"}
     assert {stored.video.splits["official"] for stored in store.videos} == {"test"}
-    line = quarantined(store)
-    assert [(q["where"], q["reason"]) for q in line] == [
+    line = store.quarantined()
+    assert [(q.where, q.reason) for q in line] == [
         ("case_0007_2.mp4", "its interval is there, the clip is not")
     ]
     # With the whole video at hand the clips are not used.
@@ -165,12 +165,20 @@ def test_surgery_tables_that_are_wrong(tmp_path, rows):
         prepared(OphNet2024, tmp_path)
 
 
-def test_what_is_missing(tmp_path):
-    write(tmp_path / "raw", table() + table(case="case_0003").split("\n", 1)[1], seconds=30)
+def test_one_video_of_many_is_enough(tmp_path):
+    gone = [f"case_{number:04d}" for number in range(3, 30)]
+    rows = [table(case=case).split("\n", 1)[1] for case in gone]
+    write(tmp_path / "raw", table() + "".join(rows))
     store = prepared(OphNet2024, tmp_path)
-    assert [(q["where"], q["reason"]) for q in quarantined(store)] == [
-        ("case_0003.mp4", "intervals are there, the video is not")
+    assert [(q.where, q.reason, q.absent) for q in store.quarantined()] == [
+        (f"{case}.mp4", "intervals are there, the video is not", True) for case in gone
     ]
+    assert [v.video.id for v in store.videos] == ["case_0002"]
+
+
+def test_what_is_missing(tmp_path):
+    write(tmp_path / "raw", table() + table(case="case_0003").split("\n", 1)[1])
+    prepared(OphNet2024, tmp_path)
     found = inspect(OphNet2024, tmp_path / "raw")
     assert (found.videos, found.segments["phase"], found.splits) == (1, (6, 10.0), {"train": 1})
     write_video(tmp_path / "raw/case_0044.mp4", 26)

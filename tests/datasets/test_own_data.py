@@ -69,7 +69,9 @@ def folder_lines():
                 "instruments": [{"label": "Bovie", "box": [0.25, 0.5, 0.5, 1.0], "track": 3}],
                 "triplets": [{"instrument": "hook", "verb": "dissect", "target": "cystic duct"}],
                 "criteria": [{"label": "two_structures", "score": 0.5}],
-                "questions": [{"text": "Where is it?", "answer": "left", "kind": "place"}],
+                "questions": [
+                    {"text": "Where is it?", "answer": "left", "kind": "place", "accepted": ["l"]}
+                ],
                 "flags": {"smoke": 1},
             },
         },
@@ -135,7 +137,9 @@ def test_annotations_of_frames_and_of_segments_meet(lab):
         Label("cystic_duct", "cystic duct"),
     )
     assert one.criteria[0].met and one.flags == {"smoke": 1.0}
-    assert one.questions == (schema.Question("Where is it?", "left", kind="place"),)
+    assert one.questions == (
+        schema.Question("Where is it?", "left", kind="place", accepted=("l",)),
+    )
     assert frames[0].annotations.instruments is None
     stored = lab.video("case01").annotations
     assert [(s.kind, s.start, s.end, s.actor) for s in stored.segments] == [
@@ -220,6 +224,7 @@ def test_wrong_annotations_of_a_frame_are_named(tmp_path):
         ({"instruments": [{"label": "hook", "box": [0, 0, 640, 480]}]}, r"box.*outside"),
         ({"criteria": [{"label": "two_structures", "score": 2}]}, "score"),
         ({"questions": [{"text": "?", "answer": " "}]}, "the text is empty"),
+        ({"questions": [{"text": "?", "answer": "a", "accepted": [""]}]}, "the text is empty"),
         ({"tissues": [{"label": "liver", "mask": 300}]}, "1 .. 255"),
         ({"phase": 3}, "3 is not a text"),
     ]:

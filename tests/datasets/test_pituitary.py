@@ -1,21 +1,17 @@
 """PitVis (steps and instruments by the second) and PitVQA (questions on the same videos)."""
 
-import json
-
 import pytest
 import simplejpeg
 from fixtures_cholec import numbered_image, read_number, write_image, write_text, write_video
 from fuzzing import fuzz
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.layout import LayoutError
 from surgzoo.datasets.pitvis.pitvis import PitVis
 from surgzoo.datasets.pitvqa.pitvqa import PitVQA
-from surgzoo.datasets.source_builder import prepare
-from surgzoo.db import records
 from surgzoo.db.schema import Question
 from surgzoo.db.sources import sources
-from surgzoo.db.store import Store
 
 HEADER = "int_video,int_time,int_step,int_instrument1,int_instrument2\n"
 # Step, instruments: nasal corridor with suction and cottle; sellotomy, nothing in view; outside;
@@ -33,11 +29,6 @@ def write_pitvis(folder, number=1, seconds=4, text=None):
     if seconds:
         write_video(folder / f"video_{number:02d}.mp4", 24 * seconds, fps=24)
     return folder
-
-
-def prepared(builder, folder, **options):
-    options = {"workers": 1, **options}
-    return Store(prepare(builder, folder / "out", manual_dir=folder / "raw", **options))
 
 
 def test_pitvis_labels_by_the_second(tmp_path):
@@ -173,8 +164,8 @@ def test_pitvqa_bad_lines_quarantine_their_frame(tmp_path, text, message):
     write_pitvqa(tmp_path / "raw", frames=tuple(range(1, 40)))
     write_text(tmp_path / "raw/QA/video_02/00002.txt", text)
     store = prepared(PitVQA, tmp_path)
-    line = json.loads((store.path / records.QUARANTINE_FILE).read_text())
-    assert line["where"] == "images/video_02/00002.png" and message in line["reason"]
+    (line,) = store.quarantined()
+    assert line.where == "images/video_02/00002.png" and message in line.reason
 
 
 def test_wrong_folders_show_what_is_expected(tmp_path):

@@ -18,27 +18,16 @@ from fixtures_prostatectomy import (
     write_psi_ava,
 )
 from given_tasks import given, promised
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.inspection import inspect, text
 from surgzoo.datasets.layout import File, LayoutError
 from surgzoo.datasets.psi_ava import labels
 from surgzoo.datasets.psi_ava.psi_ava import PsiAva
-from surgzoo.datasets.source_builder import prepare
-from surgzoo.db import ontology, records
+from surgzoo.db import ontology
 from surgzoo.db.schema import Box
 from surgzoo.db.sources import sources
-from surgzoo.db.store import Store
-
-
-def prepared(manual_dir, tmp_path, **options):
-    options = {"workers": 1, **options}
-    return Store(prepare(PsiAva, tmp_path / "out", manual_dir=manual_dir, **options))
-
-
-def quarantine(store):
-    lines = (store.path / records.QUARANTINE_FILE).read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def annotations(store, case="CASE001"):
@@ -65,7 +54,7 @@ def rows(tmp_path, value):
 def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("psi_ava")
     write_psi_ava(folder / "raw", ("CASE001", "CASE014"))
-    return prepared(folder / "raw", folder, workers=2)
+    return prepared(PsiAva, folder, workers=2)
 
 
 def test_every_frame_is_stored_with_its_second(two):
@@ -77,7 +66,7 @@ def test_every_frame_is_stored_with_its_second(two):
         for second, record in enumerate(two.records(stored)):
             assert record.frame.time == float(second)
             assert read_number(simplejpeg.decode_jpeg(record.image)) == second
-    assert quarantine(two) == []
+    assert two.quarantined() == ()
 
 
 def test_the_video_says_what_it_is(two):
@@ -161,7 +150,7 @@ def test_rows_alone_are_enough(tmp_path):
     write_psi_ava(tmp_path / "raw")
     for path in (tmp_path / "raw").rglob("*.json"):
         path.unlink()
-    found = annotations(prepared(tmp_path / "raw", tmp_path))
+    found = annotations(prepared(PsiAva, tmp_path))
     assert found[1].instruments[0].box == Box(0.5, 0.25, 0.75, 0.75)
     assert found[2].instruments is None  # rows cannot say that nothing is there
 
@@ -172,16 +161,16 @@ def test_forms_that_contradict_each_other_quarantine_the_frame(tmp_path):
         write_image(raw / "keyframes" / "CASE001" / f"{second:05d}.jpg", numbered_image(second))
     path = raw / "psi-ava" / "fold1" / "annotations" / "train.csv"
     path.write_text(path.read_text().replace("CASE001,4,3,0.0", "CASE001,4,3,0.05"))
-    store = prepared(raw, tmp_path)
-    (bad,) = quarantine(store)
-    assert bad["where"] == "keyframes/CASE001/00004.jpg"
-    assert "instruments are not those of another label file" in bad["reason"]
+    store = prepared(PsiAva, tmp_path)
+    (bad,) = store.quarantined()
+    assert bad.where == "keyframes/CASE001/00004.jpg"
+    assert "instruments are not those of another label file" in bad.reason
     assert [r.frame.time for r in store.records(store.video("CASE001"))][:5] == [0, 1, 2, 3, 5]
 
 
 def test_without_the_extended_rows_there_are_no_segments(tmp_path):
     write_psi_ava(tmp_path / "raw", extended=False)
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(PsiAva, tmp_path)
     assert [natives((a.phase,)) if a.phase else None for a in annotations(store)] == [
         None,
         ("LPIL",),
@@ -285,20 +274,20 @@ def test_the_id_lists_are_compared(tmp_path):
     path = raw / "psi-ava" / "fold1" / "annotations" / "surgery_ACTIONS_list.pbtxt"
     path.write_text(path.read_text().replace('"Cut"', '"Bite"'))
     with pytest.raises(AnnotationFileError, match=r"ACTIONS_list.*action 4 is 'Bite', not 'Cut'"):
-        prepared(raw, tmp_path)
+        prepared(PsiAva, tmp_path)
     path.write_text("label {}\n")
     with pytest.raises(AnnotationFileError, match="is no label entry"):
-        prepared(raw, tmp_path)
+        prepared(PsiAva, tmp_path)
     write_psi_ava(raw)
     path = path.with_name("surgery_STEPS_list.pbtxt")
     path.write_text(path.read_text().replace("label_id: 20", "label_id: 21"))
     with pytest.raises(AnnotationFileError, match=r"the ids are \[0, 1, 2\] .. 21, not 0 to 20"):
-        prepared(raw, tmp_path)
+        prepared(PsiAva, tmp_path)
 
 
 def test_listed_frames_that_are_not_there_are_noted(tmp_path):
     write_psi_ava(tmp_path / "raw", images=4)
-    store = prepared(tmp_path / "raw", tmp_path)
+    store = prepared(PsiAva, tmp_path)
     assert store.video("CASE001").count == 4
     assert store.video("CASE001").video.duration == 6.0
     assert store.video("CASE001").annotations.notes == (
@@ -312,7 +301,7 @@ def test_a_wrong_frame_list_is_an_error(tmp_path):
     path = raw / "psi-ava" / "fold1" / "frame_lists" / "train.csv"
     path.write_text(path.read_text().replace("CASE001 1 3 ", "CASE001 1 2 "))
     with pytest.raises(AnnotationFileError, match=r"train\.csv, line 4: .* is not frame 2"):
-        prepared(raw, tmp_path)
+        prepared(PsiAva, tmp_path)
 
 
 # ---- incomplete trees ----------------------------------------------------------------------------
@@ -323,7 +312,7 @@ def test_labels_without_frames_say_so(tmp_path):
     with pytest.raises(
         ValueError, match=r"labels of 6 frames are there \(3 with instruments\), the frames are not"
     ):
-        prepared(raw, tmp_path)
+        prepared(PsiAva, tmp_path)
     found = text(inspect(PsiAva, raw))
     assert "keyframes/CASE001 is missing" in found and "videos       0 of 8 published" in found
 
@@ -334,9 +323,9 @@ def test_one_case_without_frames_is_quarantined(tmp_path):
         path.unlink()
     for second in range(6, 40):
         write_image(raw / "keyframes" / "CASE001" / f"{second:05d}.jpg", numbered_image(second))
-    store = prepared(raw, tmp_path)
+    store = prepared(PsiAva, tmp_path)
     assert [v.video.id for v in store.videos] == ["CASE001"]
-    assert quarantine(store)[0]["where"] == "keyframes/CASE014"
+    assert store.quarantined()[0].where == "keyframes/CASE014"
     assert "34 images have no label" in store.video("CASE001").annotations.notes
 
 
@@ -344,17 +333,17 @@ def test_frames_without_labels_and_another_folder(tmp_path):
     raw = write_psi_ava(tmp_path / "raw")
     write_image(raw / "keyframes" / "CASE009" / "00000.jpg", numbered_image(0))
     with pytest.raises(LayoutError, match="no label file mentions CASE009"):
-        prepared(raw, tmp_path)
+        prepared(PsiAva, tmp_path)
     write_text(tmp_path / "other" / "readme.txt", "nothing")
     with pytest.raises(LayoutError, match=r"no label file(.*\n)+.*keyframes/CASE001/00000\.jpg"):
-        prepared(tmp_path / "other", tmp_path)
+        prepared(PsiAva, tmp_path, manual_dir=tmp_path / "other")
 
 
 def test_a_frame_given_twice_is_an_error(tmp_path):
     raw = write_psi_ava(tmp_path / "raw")
     write_image(raw / "keyframes" / "CASE001" / "00001.png", numbered_image(1))
     with pytest.raises(LayoutError, match="are the same frame"):
-        prepared(raw, tmp_path)
+        prepared(PsiAva, tmp_path)
 
 
 def test_the_repository_as_it_is_and_zipped_frames(tmp_path):
@@ -363,7 +352,7 @@ def test_the_repository_as_it_is_and_zipped_frames(tmp_path):
         for path in sorted((raw / "keyframes").rglob("*.jpg")):
             archive.write(path, f"outputs/PSIAVA/keyframes/CASE001/{path.name}")
             path.unlink()
-    assert prepared(raw, tmp_path).video("CASE001").count == 6
+    assert prepared(PsiAva, tmp_path).video("CASE001").count == 6
 
 
 # ---- facts ---------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from fixtures_cholec import write_image, write_text
-from prepared_sources import asked, frames, mask, prepared, quarantined
+from prepared_sources import asked, frames, mask, prepared
 
 from surgzoo.datasets.inspection import inspect
 from surgzoo.datasets.layout import LayoutError
@@ -104,11 +104,11 @@ def test_what_is_missing_or_torn(tmp_path):
     write(raw, "Testing/Stage_1/Proctocolectomy/2/100", 100, instances())
     (raw / "Testing/Stage_1/Proctocolectomy/2/100/raw.png").unlink()
     store = prepared(RobustMIS, tmp_path)
-    torn, lost = quarantined(store)
-    assert "1/107/" in torn["where"]
-    assert "the mask is 80x20, the image 80x40" in torn["reason"]
-    assert lost["where"] == "Testing/Stage_1/Proctocolectomy/2/100"
-    assert lost["reason"] == "masks are there, raw.png is not"
+    torn, lost = store.quarantined()
+    assert "1/107/" in torn.where
+    assert "the mask is 80x20, the image 80x40" in torn.reason
+    assert lost.where == "Testing/Stage_1/Proctocolectomy/2/100"
+    assert lost.reason == "masks are there, raw.png is not"
     notes = store.videos[0].annotations.notes
     assert notes[1:] == ("the images of 1 of 50 masks are missing",)
     found = inspect(RobustMIS, raw)
@@ -124,7 +124,7 @@ def test_a_mask_in_color_is_quarantined(tmp_path):
     cv2.imwrite(str(tmp_path / "raw/Training/Proctocolectomy/1/4/instrument_instances.png"), wide)
     store = prepared(RobustMIS, tmp_path)
     assert store.videos[0].count == 43
-    reasons = [line["reason"] for line in quarantined(store)]
+    reasons = [line.reason for line in store.quarantined()]
     assert "the channels of the mask differ" in reasons[0]
     assert "3000 is no number of an instrument" in reasons[1]
 

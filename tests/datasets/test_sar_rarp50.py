@@ -11,12 +11,11 @@ from fixtures_robotic import (
     frames_of,
     natives,
     pack,
-    prepared,
-    quarantined,
     sar_mask,
     write_sar_video,
 )
 from given_tasks import given, promised
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.layout import File, LayoutError, Tree
@@ -48,7 +47,7 @@ def built(tmp_path_factory):
     write_sar_video(folder / "raw" / "train1" / "video_11_1")
     write_sar_video(folder / "raw" / "train1" / "video_11_2")
     write_sar_video(folder / "raw" / "test" / "video_41")
-    return prepared(SarRarp50, folder / "raw", folder)
+    return prepared(SarRarp50, folder)
 
 
 def test_frames_have_the_scored_actions_and_their_masks(built):
@@ -75,7 +74,7 @@ def test_frames_have_the_scored_actions_and_their_masks(built):
         assert (dense_map(record, "instrument_mask") == sar_mask(*values)).all()
     assert got[0].annotations.instruments[0].label.concept == "any_instrument"
     assert got[1].annotations.instruments[1].label.concept == "needle_driver"
-    assert quarantined(built) == []
+    assert built.quarantined() == ()
 
 
 def test_segments_include_their_last_frame(built):
@@ -110,7 +109,7 @@ def test_the_records_give_the_tasks_of_the_card(built):
 
 def test_ten_frames_a_second_are_the_rows_of_the_discrete_file(tmp_path):
     write_sar_video(tmp_path / "raw" / "video_01")
-    got = frames_of(prepared(SarRarp50, tmp_path / "raw", tmp_path, "fps10"), "video_01")
+    got = frames_of(prepared(SarRarp50, tmp_path, config="fps10"), "video_01")
     assert [pixels(record) for record in got] == list(range(0, 150, 6))
     ids = [ACTIONS.index(name) for (name,) in actions(got)]
     # The rows of frames 48 and 96 have the action of frames 53 and 101.
@@ -136,18 +135,18 @@ def test_the_row_of_a_frame_has_the_action_of_the_fifth_frame_after_it(tmp_path)
 def test_the_other_spelling_and_one_digit_names_are_read(tmp_path):
     folder = write_sar_video(tmp_path / "raw" / "video_2")
     (folder / "action_continuous.txt").rename(folder / "action_continues.txt")
-    store = prepared(SarRarp50, tmp_path / "raw", tmp_path)
+    store = prepared(SarRarp50, tmp_path)
     assert store.videos[0].video.id == "video_02"
     assert len(store.videos[0].annotations.segments) == 3
     assert store.videos[0].annotations.notes == ()
     (folder / "action_continuous.txt").write_text(continuous_text())
     with pytest.raises(LayoutError, match="the same file by two names"):
-        prepared(SarRarp50, tmp_path / "raw", tmp_path)
+        prepared(SarRarp50, tmp_path, overwrite=True)
 
 
 def test_without_the_continuous_file_segments_are_runs_of_rows(tmp_path):
     write_sar_video(tmp_path / "raw" / "video_01", continuous="")
-    store = prepared(SarRarp50, tmp_path / "raw", tmp_path)
+    store = prepared(SarRarp50, tmp_path)
     annotations = store.videos[0].annotations
     assert [(s.label.native, s.start, s.end) for s in annotations.segments] == [
         ("Other", 0.0, 0.8),
@@ -169,7 +168,7 @@ def test_a_gap_in_the_rows_ends_a_segment(tmp_path):
 
 def test_without_the_discrete_file_frames_have_the_actions_of_the_segments(tmp_path):
     write_sar_video(tmp_path / "raw" / "video_01", discrete="")
-    store = prepared(SarRarp50, tmp_path / "raw", tmp_path, "fps10")
+    store = prepared(SarRarp50, tmp_path, config="fps10")
     got = frames_of(store, "video_01")
     assert actions(got)[8] == ("Other",)  # frame 48: no row says otherwise
     assert actions(got)[9] == ("Picking-up the needle",)
@@ -181,7 +180,7 @@ def test_without_the_discrete_file_frames_have_the_actions_of_the_segments(tmp_p
 def test_masks_alone_and_actions_alone_are_noted(tmp_path):
     write_sar_video(tmp_path / "raw" / "video_01", discrete="", continuous="")
     write_sar_video(tmp_path / "raw" / "video_02", masks={})
-    store = prepared(SarRarp50, tmp_path / "raw", tmp_path)
+    store = prepared(SarRarp50, tmp_path)
     masks, labels = store.videos
     assert masks.annotations.notes == ("no action labels",) and masks.annotations.segments == ()
     assert actions(frames_of(store, "video_01")) == [None] * 3
@@ -192,21 +191,21 @@ def test_masks_alone_and_actions_alone_are_noted(tmp_path):
 def test_a_video_without_any_label_is_an_error(tmp_path):
     write_sar_video(tmp_path / "raw" / "video_01", discrete="", continuous="", masks={})
     with pytest.raises(LayoutError, match=r"neither action_discrete\.txt .* in video_01"):
-        prepared(SarRarp50, tmp_path / "raw", tmp_path)
+        prepared(SarRarp50, tmp_path)
 
 
 def test_labels_without_video_say_what_is_missing(tmp_path):
     """As in the public mirrors of the action labels."""
     write_sar_video(tmp_path / "raw" / "video_1", media="none", masks={})
     with pytest.raises(ValueError, match=r"video_01: labels are there, neither video_left\.avi"):
-        prepared(SarRarp50, tmp_path / "raw", tmp_path)
+        prepared(SarRarp50, tmp_path)
     tree = Tree.open(tmp_path / "raw", "sar_rarp50", SarRarp50.EXPECTED)
     (job,) = SarRarp50(data_dir=str(tmp_path / "unused")).jobs(tree)
     assert [s.end for s in job.annotations.segments] == [50 / 60, 101 / 60, 2.5]  # for inspection
     write_sar_video(tmp_path / "raw" / "video_41", frames=60 * 30)
-    store = prepared(SarRarp50, tmp_path / "raw", tmp_path)
+    store = prepared(SarRarp50, tmp_path)
     assert [v.video.id for v in store.videos] == ["video_41"]
-    assert quarantined(store) == [
+    assert [(item.where, item.reason) for item in store.quarantined()] == [
         ("video_01", "labels are there, neither video_left.avi nor rgb/ is")
     ]
     assert store.videos[0].annotations.notes == (
@@ -220,14 +219,14 @@ def test_labels_without_video_say_what_is_missing(tmp_path):
 
 def test_the_frames_of_the_toolkit_serve_as_the_video(tmp_path):
     write_sar_video(tmp_path / "raw" / "train1" / "video_02", media="rgb")
-    store = prepared(SarRarp50, tmp_path / "raw", tmp_path)
+    store = prepared(SarRarp50, tmp_path)
     got = frames_of(store, "video_02")
     assert [(pixels(record), record.frame.time) for record in got] == [(0, 0), (60, 1), (120, 2)]
     assert actions(got)[1] == ("Picking-up the needle",)
     assert [bool(record.dense) for record in got] == [True] * 3
     assert store.videos[0].annotations.notes == ()
     (tmp_path / "raw" / "train1" / "video_02" / "rgb" / "000000060.png").unlink()
-    store = prepared(SarRarp50, tmp_path / "raw", tmp_path)
+    store = prepared(SarRarp50, tmp_path, overwrite=True)
     assert store.videos[0].annotations.notes == (
         "1 frames are missing in rgb/ at 1 fps",
         "1 masks are of frames that are not stored at 1 fps",
@@ -245,7 +244,7 @@ def test_zips_of_single_videos_are_read_in_place(tmp_path, below):
             masks={60: sar_mask(number)},
         )
         pack(folder, raw / f"video_{number:02d}.zip", below.replace("02", f"{number:02d}"))
-    store = prepared(SarRarp50, tmp_path / "raw", tmp_path)
+    store = prepared(SarRarp50, tmp_path)
     assert [v.video.id for v in store.videos] == ["video_02", "video_04"]
     for video, action, value in (("video_02", 1, 2), ("video_04", 6, 4)):
         got = frames_of(store, video)
@@ -260,19 +259,19 @@ def test_a_zip_within_a_zip_has_to_be_unpacked(tmp_path):
     (tmp_path / "raw").mkdir()
     pack(tmp_path / "outer", tmp_path / "raw" / "train1.zip")
     with pytest.raises(LayoutError, match=r"video_02\.zip is within another archive: unpack"):
-        prepared(SarRarp50, tmp_path / "raw", tmp_path)
+        prepared(SarRarp50, tmp_path)
 
 
 def test_one_video_in_two_folders_is_an_error(tmp_path):
     write_sar_video(tmp_path / "raw" / "train1" / "video_02", media="none")
     write_sar_video(tmp_path / "raw" / "copy" / "video_2", media="none")
     with pytest.raises(LayoutError, match=r"video_02/action.* are of the same video"):
-        prepared(SarRarp50, tmp_path / "raw", tmp_path)
+        prepared(SarRarp50, tmp_path)
 
 
 def test_another_rate_is_matched_by_frame(tmp_path):
     write_sar_video(tmp_path / "raw" / "video_01", fps=30)
-    store = prepared(SarRarp50, tmp_path / "raw", tmp_path)
+    store = prepared(SarRarp50, tmp_path)
     got = frames_of(store, "video_01")
     assert [pixels(record) for record in got] == [0, 30, 60, 90, 120]
     assert [natives(r.annotations.instruments) is not None for r in got] == [1, 0, 1, 0, 1]
@@ -286,7 +285,7 @@ def test_another_rate_is_matched_by_frame(tmp_path):
 def test_rows_that_disagree_with_the_segments_are_counted(tmp_path):
     discrete = discrete_text().replace("000000006,0", "000000006,5").replace("12,0", "12,5")
     write_sar_video(tmp_path / "raw" / "video_01", discrete=discrete)
-    store = prepared(SarRarp50, tmp_path / "raw", tmp_path)
+    store = prepared(SarRarp50, tmp_path)
     assert store.videos[0].annotations.notes == (
         "2 of 25 rows of action_discrete.txt disagree with the segments",
     )
@@ -296,7 +295,7 @@ def test_a_gap_between_segments_is_noted(tmp_path):
     write_sar_video(
         tmp_path / "raw" / "video_01", continuous=continuous_text([(10, 49, 0), (60, 149, 1)])
     )
-    notes = prepared(SarRarp50, tmp_path / "raw", tmp_path).videos[0].annotations.notes
+    notes = prepared(SarRarp50, tmp_path).videos[0].annotations.notes
     assert notes[0] == "20 frames between the segments have no action"
 
 
@@ -306,8 +305,8 @@ def test_a_mask_of_another_size_or_class_is_quarantined(tmp_path):
     write_sar_video(
         tmp_path / "raw" / "video_01", frames=6000, masks=masks, continuous="0,5999,0\n"
     )
-    store = prepared(SarRarp50, tmp_path / "raw", tmp_path)
-    assert [reason for _, reason in quarantined(store)] == [
+    store = prepared(SarRarp50, tmp_path)
+    assert [item.reason for item in store.quarantined()] == [
         f"video_01/segmentation/000000060.png: the mask is 4x4, the image {WIDTH}x{HEIGHT}",
         "video_01/segmentation/000000120.png: no class has the value 10",
     ]
@@ -321,7 +320,7 @@ def test_an_image_that_is_not_named_by_its_frame(tmp_path):
     folder = write_sar_video(tmp_path / "raw" / "video_01")
     write_image(folder / "segmentation" / "mask.png", sar_mask())
     with pytest.raises(LayoutError, match=r"mask\.png is not named by its frame"):
-        prepared(SarRarp50, tmp_path / "raw", tmp_path)
+        prepared(SarRarp50, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -363,7 +362,7 @@ def test_another_folder_shows_what_is_expected(tmp_path):
     with pytest.raises(
         LayoutError, match=r"no folder video_NN\n(.*\n)*.*train1/video_NN/video_left"
     ):
-        prepared(SarRarp50, tmp_path / "raw", tmp_path)
+        prepared(SarRarp50, tmp_path)
     with pytest.raises(ValueError, match=r"SAR_RARP50-evaluation.*--manual_dir"):
         prepare(SarRarp50, tmp_path)
 

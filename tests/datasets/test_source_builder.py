@@ -15,7 +15,8 @@ import simplejpeg
 import tensorflow_datasets as tfds
 
 from surgzoo.datasets import source_builder
-from surgzoo.datasets.frames import Quarantined
+from surgzoo.datasets.frames import Lost, Quarantined
+from surgzoo.datasets.inspection import inspect, summary, text
 from surgzoo.datasets.layout import File, LayoutError
 from surgzoo.datasets.source_builder import SourceBuilder, SourceConfig, VideoJob, prepare
 from surgzoo.db import records, schema
@@ -65,9 +66,7 @@ def test_quarantine_is_written_and_limited(tmp_path, monkeypatch):
     monkeypatch.setattr(Sample, "plan", (("a", 60, 1), ("b", 60, 0)))
     path = prepare(Sample, tmp_path, workers=1)
     (line,) = (path / records.QUARANTINE_FILE).read_text().splitlines()
-    assert json.loads(line) == {
-        "video": "a", "where": "a.mp4, frame 60", "reason": "broken", "absent": False
-    }  # fmt: skip
+    assert json.loads(line) == {"video": "a", "where": "a.mp4, frame 60", "reason": "broken"}
     monkeypatch.setattr(Sample, "plan", (("a", 6, 1), ("b", 6, 1)))
     with pytest.raises(
         ValueError, match=r"2 of 14 frames or videos could not be used(.|\n)*a.mp4, frame 6"
@@ -77,28 +76,62 @@ def test_quarantine_is_written_and_limited(tmp_path, monkeypatch):
         Store.open(tmp_path / "other", "sample")
 
 
-class Partly(Sample):
-    """A release of thirty videos, of which a lab holds two."""
-
-    source = "partly"
-    held = ("a", "b")
-
-    def video(self, name, **facts):
-        return schema.Video(name, f"partly/{name}", "partly", "", "", "", {"default": "train"})
-
-    def jobs(self, tree):
-        there = [job for job in super().jobs(tree) if job.video.id in self.held]
-        return there + [self.lost(f"v{n}", f"v{n}.mp4", "not there") for n in range(28)]
+# ---- a part of a release -------------------------------------------------------------------------
 
 
-def test_videos_that_are_not_there_do_not_count_as_broken(tmp_path, monkeypatch):
-    path = prepare(Partly, tmp_path, workers=1)
-    assert [v.video.id for v in Store(path).videos] == ["a", "b"]
-    lines = [json.loads(x) for x in (path / records.QUARANTINE_FILE).read_text().splitlines()]
-    assert len(lines) == 28 and all(line["absent"] for line in lines)
-    monkeypatch.setattr(Partly, "held", ())
-    with pytest.raises(ValueError, match=r"of 28 videos with labels none is there(.|\n)*v0\.mp4"):
-        prepare(Partly, tmp_path / "none", workers=1)
+class Partial(Sample):
+    """`held` of twenty videos, with `bad` frames each; the labels of the others are there alone."""
+
+    source = "partial"
+    held, bad, absent = 1, 0, True
+
+    def jobs(self, manual_dir):
+        for number in range(20):
+            name = f"v{number:02d}"
+            read = functools.partial(frames, name, 20, self.bad)
+            if number >= self.held:
+                read = Lost(Quarantined(name, f"{name}.mp4", "it is not there", self.absent))
+            yield VideoJob(schema.Video(name, name, self.source, "", "", ""), read)
+
+
+def test_missing_videos_are_listed_and_stop_nothing(tmp_path):
+    store = Store(prepare(Partial, tmp_path, workers=1))
+    assert [v.video.id for v in store.videos] == ["v00"]
+    absent = store.quarantined()
+    assert [item.video for item in absent] == [f"v{n:02d}" for n in range(1, 20)]
+    assert absent[0] == Quarantined("v01", "v01.mp4", "it is not there", absent=True)
+    assert summary(store).splitlines()[-2:] == [
+        "  absent: 19 videos have labels and no media (v01, v02, v03, v04, v05, …)",
+        "  quarantined: 0, notes of the reader: 0",
+    ]
+    found = inspect(Partial, None)
+    assert (found.videos, len(found.lost), found.broken) == (1, 19, {})
+    assert "not there: v01.mp4: it is not there" in text(found)
+    assert "19 videos have labels and no media; the others are prepared" in text(found)
+
+
+def test_broken_frames_count_against_what_is_there_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(Partial, "bad", 1)
+    assert len(Store(prepare(Partial, tmp_path, workers=1)).quarantined()) == 20
+    monkeypatch.setattr(Partial, "bad", 2)
+    with pytest.raises(ValueError, match=r"2 of 22 frames or videos .* 5%(.|\n)*frame 20: broken"):
+        prepare(Partial, tmp_path, workers=1, overwrite=True)
+
+
+def test_a_source_of_which_nothing_is_there_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(Partial, "held", 0)
+    with pytest.raises(
+        ValueError, match=r"but the media of no video(.|\n)*v00.mp4: it is not there"
+    ):
+        prepare(Partial, tmp_path, workers=1)
+    assert "20 videos have labels and no media; nothing is left" in text(inspect(Partial, None))
+
+
+def test_media_that_do_not_fit_their_labels_are_broken(tmp_path, monkeypatch):
+    monkeypatch.setattr(Partial, "absent", False)
+    with pytest.raises(ValueError, match="19 of 39 frames or videos could not be used"):
+        prepare(Partial, tmp_path, workers=1)
+    assert len(inspect(Partial, None).broken) == 19
 
 
 def test_a_failed_overwrite_keeps_what_was_there(tmp_path, monkeypatch):

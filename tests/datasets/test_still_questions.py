@@ -13,14 +13,13 @@ from fixtures_robotic import (
     ev18_mask,
     frames_of,
     pack,
-    prepared,
-    quarantined,
     still_image,
     write_ev18_sequence,
     write_questions,
     write_stills,
 )
 from given_tasks import given, promised
+from prepared_sources import prepared
 
 from surgzoo.datasets.annotation_files import AnnotationFileError
 from surgzoo.datasets.endovis2017_vqla.endovis2017_vqla import EndoVis2017Vqla
@@ -56,12 +55,12 @@ def asked(tmp_path_factory):
         write_stills(sequence, (0, 1, 2))
         write_questions(sequence, {0: CLASSIFICATION, 2: CLASSIFICATION}, VQA)
         write_questions(sequence, {1: SENTENCE}, "vqa/Sentence")
-    return folder / "raw", folder
+    return folder
 
 
 @pytest.fixture(scope="module")
 def vqa(asked):
-    return prepared(EndoVis2018Vqa, *asked)
+    return prepared(EndoVis2018Vqa, asked)
 
 
 def test_questions_have_the_kind_of_their_answer(vqa):
@@ -74,11 +73,11 @@ def test_questions_have_the_kind_of_their_answer(vqa):
         ("Where is bipolar_forceps located?", "left-top", "place", None),
     ]
     assert told(second) == told(first)
-    assert quarantined(vqa) == []
+    assert vqa.quarantined() == ()
 
 
 def test_sentences_are_a_config_of_their_own(asked):
-    store = prepared(EndoVis2018Vqa, *asked, "fps2_sentence")
+    store = prepared(EndoVis2018Vqa, asked, config="fps2_sentence")
     (record,) = frames_of(store, "seq_5")
     assert read_number(simplejpeg.decode_jpeg(record.image)) == 1
     assert [(answer, kind) for _, answer, kind, _ in told(record)] == [
@@ -112,16 +111,16 @@ def test_images_may_come_from_the_challenges_own_folders(tmp_path):
     # The test's seq_2 is another operation.
     write_stills(raw / "ev18" / "test_data" / "seq_2", (3, 4))
     pack(raw / "ev18", raw / "ev18.zip", "ev18")
-    (record,) = frames_of(prepared(EndoVis2018Vqa, raw, tmp_path), "seq_2")
+    (record,) = frames_of(prepared(EndoVis2018Vqa, tmp_path), "seq_2")
     assert simplejpeg.decode_jpeg(record.image).shape == numbered_image(3).shape
     write_stills(raw / "questions" / "seq_2", (3,), "left_fr")  # a copy beside the questions
-    assert len(frames_of(prepared(EndoVis2018Vqa, raw, tmp_path), "seq_2")) == 1
+    assert len(frames_of(prepared(EndoVis2018Vqa, tmp_path, overwrite=True), "seq_2")) == 1
 
 
 def test_the_loaders_own_name_of_the_image_folder(tmp_path):
     folder = write_stills(tmp_path / "raw" / "seq_2", (3,), "left_fr")
     write_questions(folder, {3: CLASSIFICATION}, VQA)
-    assert len(frames_of(prepared(EndoVis2018Vqa, tmp_path / "raw", tmp_path), "seq_2")) == 1
+    assert len(frames_of(prepared(EndoVis2018Vqa, tmp_path), "seq_2")) == 1
 
 
 def test_questions_without_images(tmp_path):
@@ -130,23 +129,25 @@ def test_questions_without_images(tmp_path):
     with pytest.raises(
         LayoutError, match="2 question files and no image of theirs; the images com"
     ):
-        prepared(EndoVis2018Vqa, raw, tmp_path)
+        prepared(EndoVis2018Vqa, tmp_path)
     write_stills(raw / "seq_2", (1,))
-    store = prepared(EndoVis2018Vqa, raw, tmp_path)
+    store = prepared(EndoVis2018Vqa, tmp_path)
     assert store.videos[0].annotations.notes == ("1 of 2 question files have no image",)
     # A whole sequence without images: one of 31 items.
     write_questions(raw / "seq_3", {0: CLASSIFICATION}, VQA)
     write_stills(
         write_questions(raw / "seq_4", dict.fromkeys(range(30), CLASSIFICATION), VQA), range(30)
     )
-    store = prepared(EndoVis2018Vqa, raw, tmp_path)
-    assert quarantined(store) == [("seq_3", "questions are there, their images are not")]
+    store = prepared(EndoVis2018Vqa, tmp_path, overwrite=True)
+    assert [(item.where, item.reason) for item in store.quarantined()] == [
+        ("seq_3", "questions are there, their images are not")
+    ]
 
 
 def test_the_other_answers_are_not_taken_for_those_that_are_missing(tmp_path):
     write_stills(write_questions(tmp_path / "raw" / "seq_2", {0: SENTENCE}, "vqa/Sentence"), (0,))
     with pytest.raises(LayoutError, match="no question file in a folder seq_N/vqa/Classification"):
-        prepared(EndoVis2018Vqa, tmp_path / "raw", tmp_path)
+        prepared(EndoVis2018Vqa, tmp_path)
 
 
 # ---- boxes ---------------------------------------------------------------------------------------
@@ -159,7 +160,7 @@ def vqla(tmp_path_factory):
     texts = dict.fromkeys(range(40), LOCALIZED)
     texts |= {7: "Where is suction located?|left-top|9,9,9,20\n"}
     write_questions(sequence, texts)
-    return prepared(EndoVis2018Vqla, folder / "raw", folder)
+    return prepared(EndoVis2018Vqla, folder)
 
 
 def test_boxes_are_pixels_from_one_of_an_image_of_1280_by_1024(vqla):
@@ -175,18 +176,18 @@ def test_boxes_are_pixels_from_one_of_an_image_of_1280_by_1024(vqla):
 
 
 def test_an_empty_box_quarantines_its_frame(vqla):
-    (bad,) = quarantined(vqla)
-    assert bad[0].endswith("seq_16/left_frames/frame007.png")
-    assert "frame007_QA.txt, line 1: box" in bad[1] and "empty" in bad[1]
+    (bad,) = vqla.quarantined()
+    assert bad.where.endswith("seq_16/left_frames/frame007.png")
+    assert "frame007_QA.txt, line 1: box" in bad.reason and "empty" in bad.reason
 
 
 def test_an_image_with_its_black_frame_is_quarantined(tmp_path):
     raw = tmp_path / "raw" / "seq_1"
     write_stills(write_questions(raw, dict.fromkeys(range(40), LOCALIZED)), range(40))
     write_image(raw / "left_frames" / "frame005.png", ev17_image(5))
-    ((where, reason),) = quarantined(prepared(EndoVis2018Vqla, tmp_path / "raw", tmp_path))
-    assert where.endswith("frame005.png")
-    assert "the image is 1920x1080, and the boxes are of images of 1280x1024" in reason
+    (bad,) = prepared(EndoVis2018Vqla, tmp_path).quarantined()
+    assert bad.where.endswith("frame005.png")
+    assert "the image is 1920x1080, and the boxes are of images of 1280x1024" in bad.reason
 
 
 def write_seventeen(raw, names, suffix="_QA", text=LOCALIZED):
@@ -203,7 +204,7 @@ def test_names_of_endovis_17_vqla_tell_the_sequence(tmp_path, suffix):
     write_stills(
         write_questions(tmp_path / "raw" / "EndoVis-18-VQLA" / "seq_1", {0: LOCALIZED}), (0,)
     )
-    store = prepared(EndoVis2017Vqla, tmp_path / "raw", tmp_path)
+    store = prepared(EndoVis2017Vqla, tmp_path)
     assert [stored.video.id for stored in store.videos] == ["seq_1", "seq_10"]
     got = frames_of(store, "seq_1")
     assert [read_number(simplejpeg.decode_jpeg(r.image)) for r in got] == [3, 15]
@@ -223,7 +224,7 @@ def test_names_of_endovis_17_vqla_tell_the_sequence(tmp_path, suffix):
 def test_a_name_without_its_sequence_is_an_error(tmp_path):
     write_seventeen(tmp_path / "raw", ["seq1_frame015", "frame003"])
     with pytest.raises(LayoutError, match=r"frame003_QA\.txt does not tell its sequence"):
-        prepared(EndoVis2017Vqla, tmp_path / "raw", tmp_path)
+        prepared(EndoVis2017Vqla, tmp_path)
 
 
 # ---- the files -----------------------------------------------------------------------------------
@@ -298,6 +299,6 @@ def test_another_folder_shows_what_is_expected(tmp_path, source):
     assert sources.get(source) is builder
     write_image(tmp_path / "raw" / "videos" / "a.png", numbered_image(0))
     with pytest.raises(LayoutError, match=r"no question file(.*\n)*.*left_frames/"):
-        prepared(builder, tmp_path / "raw", tmp_path)
+        prepared(builder, tmp_path)
     with pytest.raises(ValueError, match=r"github\.com/l.*--manual_dir"):
         prepare(builder, tmp_path)

@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from prepared_sources import prepared
 
 from surgzoo.data.conversations import conversations
 from surgzoo.datasets.source_builder import LayoutError, prepare
@@ -125,19 +126,18 @@ def test_frames_may_lie_below_raw_data(tmp_path):
 def test_a_record_that_cannot_be_read_is_quarantined(tmp_path, bad, reason, monkeypatch):
     monkeypatch.setattr(SurgSigmaV01.BUILDER_CONFIGS[0], "max_quarantined", 0.5)
     write(tmp_path / "raw", [*ANNOS, bad])
-    folder = prepare(SurgSigmaV01, tmp_path / "data", manual_dir=tmp_path / "raw", workers=1)
-    (line,) = (folder / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()
-    entry = json.loads(line)
-    assert reason in entry["reason"]
-    assert entry["where"] == "SurgSigma_v0.1_T50subset.json, annotation 6"
-    assert len(Store.open(tmp_path / "data", "surgsigma_v01")) == 4
+    store = prepared(SurgSigmaV01, tmp_path)
+    (entry,) = store.quarantined()
+    assert reason in entry.reason
+    assert entry.where == "SurgSigma_v0.1_T50subset.json, annotation 6"
+    assert len(store) == 4
 
 
 def test_a_missing_image_is_quarantined(tmp_path, monkeypatch):
     monkeypatch.setattr(SurgSigmaV01.BUILDER_CONFIGS[0], "max_quarantined", 0.5)
     write(tmp_path / "raw", frames=FRAMES[:3])
-    folder = prepare(SurgSigmaV01, tmp_path / "data", manual_dir=tmp_path / "raw", workers=1)
-    assert "the image is missing" in (folder / "quarantine.jsonl").read_text(encoding="utf-8")
+    reasons = {item.reason for item in prepared(SurgSigmaV01, tmp_path).quarantined()}
+    assert any("the image is missing" in reason for reason in reasons)
 
 
 def test_unpadded_names_on_disk_are_found(tmp_path):

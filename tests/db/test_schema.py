@@ -44,7 +44,8 @@ FRAME_ANNOTATIONS = st.builds(
     tissues=st.none() | tuples(st.builds(schema.Tissue, LABELS, BOXES, st.integers(0, 255))),
     triplets=st.none() | tuples(st.builds(schema.Triplet, LABELS, LABELS, LABELS, BOXES, BOXES)),
     criteria=st.none() | tuples(st.builds(schema.Criterion, LABELS, UNIT)),
-    questions=st.none() | tuples(st.builds(schema.Question, TEXT, TEXT, BOXES, TEXT)),
+    questions=st.none()
+    | tuples(st.builds(schema.Question, TEXT, TEXT, BOXES, TEXT, accepted=tuples(TEXT))),
     caption=st.none() | TEXT,
     flags=st.dictionaries(TEXT, UNIT, max_size=3),
     derived=st.dictionaries(TEXT, TEXT, max_size=3),

@@ -1,14 +1,16 @@
 """The decoding loop on a model that counts upwards; real models are tested in tests/models."""
 
 import dataclasses
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
 from surgzoo.decode.greedy import make_greedy
-from surgzoo.models.base import Model
+from surgzoo.models.base import Model, select
 
 VOCAB = 50
 
@@ -19,19 +21,30 @@ class CountingConfig:
     compute_dtype: str = "float32"
 
 
+class Count(NamedTuple):
+    """The newest token that each prompt has read."""
+
+    newest: Any
+
+    def select(self, kept):
+        return Count(select(self.newest, kept))
+
+
 class Counting(nnx.Module):
-    """Follows every token with its successor."""
+    """Follows every token with its successor. The cache must agree, whoever is selected."""
 
     def __init__(self, config, *, rngs):
         self.table = nnx.Param(jnp.eye(VOCAB, k=1), logical_axes=(None, None))
 
-    def prefill(self, batch, cache_len):
-        lengths = (batch["segments"] > 0).sum(1)
-        last = jnp.take_along_axis(batch["tokens"], lengths[:, None] - 1, axis=1)[:, 0]
-        return self.table[...][last], lengths
+    def prefill(self, batch, room, ends=None):
+        if ends is None:
+            ends = (batch["segments"] > 0).sum(1, keepdims=True) - 1
+        last = jnp.take_along_axis(batch["tokens"], jnp.maximum(ends, 0), axis=1).reshape(-1)
+        return self.table[...][last], Count(last)
 
     def extend(self, cache, tokens, positions=None):
-        return self.table[...][tokens], cache + tokens.shape[1]
+        follows = (tokens[:, 0] == cache.newest + 1)[:, None, None]
+        return jnp.where(follows, self.table[...][tokens], 0.0), Count(tokens[:, -1])
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +91,43 @@ def test_compiles_once_a_shape(model):
 def test_needs_room(model):
     with pytest.raises(ValueError, match="must be positive"):
         make_greedy(model, 0, 9)
+
+
+def grouped(*rows, slots):
+    """Rows of prompts of one token each."""
+    batch = prompts(*rows)
+    ends = [[*range(len(row)), *[-1] * (slots - len(row))] for row in rows]
+    return batch | {"ends": np.array(ends, np.int32)}
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4, 8])
+def test_questions_of_a_row_end_one_by_one(model, slots):
+    """Answers of all lengths: whoever is done leaves, in any order, and keeps its place."""
+    rng = np.random.default_rng(slots)
+    rows = [rng.integers(1, 30, rng.integers(1, slots + 1)).tolist() for _ in range(5)]
+    out = make_greedy(model, 12, 20)(PARAMS, grouped(*rows, slots=slots))
+    assert out.tokens.shape == (5 * slots, 12)
+    for place in range(5 * slots):
+        row, slot = divmod(place, slots)
+        said = []
+        if slot < len(rows[row]):
+            first = rows[row][slot]
+            said = list(range(first + 1, first + 13))
+            said = said[: said.index(20) + 1] if 20 in said else said
+        assert out.lengths[place] == len(said)
+        assert out.tokens[place].tolist() == said + [0] * (12 - len(said))
+
+
+def test_long_answers_go_on_without_the_short_ones(model):
+    """The loops run over ever fewer rows: 16, then 8, then 4."""
+    text = make_greedy(model, 8, 9).lower(PARAMS, grouped([1] * 8, [2] * 8, slots=8)).as_text()
+    assert text.count("stablehlo.while") >= 3
+    for rows in (16, 8, 4):
+        assert f"tensor<{rows}x8xi32>" in text
+
+
+def test_nothing_asked_costs_no_step(model):
+    batch = grouped([3, 4], [], slots=2)
+    batch["ends"][:] = -1
+    out = make_greedy(model, 4, 9)(PARAMS, batch)
+    assert not jax.device_get(out.lengths).any() and not jax.device_get(out.tokens).any()

@@ -6,6 +6,8 @@ from typing import get_args
 import pytest
 
 from surgzoo.evaluate import baselines
+from surgzoo.evaluate.score import score_predictions
+from surgzoo.evaluate.truth import load_truth
 from surgzoo.tasks.base import AnswerForm
 
 
@@ -60,3 +62,15 @@ def test_training_split_without_a_kind_of_question(truth):
     with pytest.warns(UserWarning, match=r"phase_recognition, toyscope.fps1 \(cholecystectomy\)"):
         out = baselines.baseline_predictions(nothing, alone)
     assert out == {"phase_recognition": {"majority": []}}
+
+
+def test_fitted_on_the_training_split_also_when_all_videos_are_scored(truth, data_dir):
+    """The truth of all videos is read once, and gives what reading the training split gives."""
+    everything = load_truth(data_dir, truth.stores, truth.tasks, split="all")
+    training = load_truth(data_dir, truth.stores, truth.tasks, split="train")
+    wanted = baselines.baseline_predictions(training, everything)
+    scores = baselines.score_baselines(everything, data_dir)
+    for task, rules in wanted.items():
+        for name, items in rules.items():
+            alone = dataclasses.replace(everything, tasks={task: everything.tasks[task]})
+            assert scores[task][name] == score_predictions(items, alone)

@@ -15,9 +15,12 @@ from surgzoo.data.media import MediaReader
 from surgzoo.db.derive import depth, run
 from surgzoo.db.store import Store
 from surgzoo.evaluate import baselines
+from surgzoo.evaluate.pixels import Judge, frechet_video_distance
+from surgzoo.evaluate.predictions import Prediction
 from surgzoo.evaluate.report import report
 from surgzoo.evaluate.score import score
 from surgzoo.evaluate.truth import load_truth
+from surgzoo.tasks import tasks
 from surgzoo.tasks.pixels import media_of
 
 SOURCE = "synthsurg.small"
@@ -101,6 +104,22 @@ def test_folders_and_videos_of_clips(asked, small_data, write, tmp_path):
     assert 0.9 < video.value < 1 and video.metrics["psnr"] > 28
 
 
+def test_the_frechet_distance_of_clips(asked):
+    conversations, _, truth = asked
+    judge, task = Judge(truth.stores, None), tasks.get("video_generation")()
+    items = conversations["video_generation"]
+    right = [(item, Prediction(item.id, answer=item.answer)) for item in items]
+    same = frechet_video_distance(judge, task, right)
+    assert same == {"fvd_grey16": pytest.approx(0, abs=1e-6)}
+    lost = frechet_video_distance(judge, task, [*right[:-2], (items[-2], None), (items[-1], None)])
+    black = frechet_video_distance(judge, task, [(item, None) for item in items])
+    unread = [(item, Prediction(item.id, text="no.mp4")) for item in items]
+    assert 0.1 < lost["fvd_grey16"] < black["fvd_grey16"]
+    assert frechet_video_distance(judge, task, unread) == black
+    with pytest.raises(ValueError, match="two or more"):
+        frechet_video_distance(judge, task, right[:1])
+
+
 def test_what_cannot_be_read_says_why(asked, small_data, write, tmp_path):
     conversations, _, _ = asked
     item = conversations["desmoking"][0]
@@ -160,7 +179,7 @@ def test_input_as_output_baseline(asked, small_data):
     truth = dataclasses.replace(truth, conversations=few)
     predictions = baselines.baseline_predictions(truth, truth)
     assert {name: list(found) for name, found in predictions.items()} == {
-        name: ["input"] for name in truth.tasks
+        name: ["last frame" if name == "video_generation" else "input"] for name in truth.tasks
     }
     for item in predictions["desmoking"]["input"][:3]:
         assert item.answer["media"].get("kind", "image") == "image"
@@ -168,7 +187,7 @@ def test_input_as_output_baseline(asked, small_data):
     assert 10 < scored["desmoking"]["input"].row("desmoking").value < 40  # dB
     assert 0.2 < scored["depth_estimation"]["input"].row("depth_estimation").value < 1
     # Half of the questions show no image to begin with.
-    row = scored["video_generation"]["input"].row("video_generation")
+    row = scored["video_generation"]["last frame"].row("video_generation")
     assert row.missing == row.predicted
 
 

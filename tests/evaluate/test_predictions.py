@@ -26,6 +26,16 @@ def test_round_trip(tmp_path):
     assert (second.text, second.answer, second.error) == (None, ["a"], "no text")
 
 
+def test_scores_are_written_where_there_are_some(tmp_path):
+    path = tmp_path / "p.jsonl"
+    with PredictionWriter(path, "m") as writer:
+        writer.write(ID.format(0), "a", scores={"a": 0.75, "b": 0})
+        writer.write(ID.format(1), "b")
+    first, second = read_predictions(path)
+    assert (first.scores, second.scores) == ({"a": 0.75, "b": 0}, None)
+    assert "scores" not in path.read_text(encoding="utf-8").splitlines()[1]
+
+
 def test_writer_refuses_a_second_answer(tmp_path):
     with PredictionWriter(tmp_path / "p.jsonl", "m") as writer:
         writer.write(ID.format(0), "a")
@@ -78,6 +88,10 @@ def test_reader_drops_a_torn_last_line(tmp_path, write):
         (json.dumps({"id": ID.format(1), "text": 3}), "'text' must be a string or null"),
         (json.dumps({"id": ID.format(1), "latency": "fast"}), "'latency' must be seconds"),
         (json.dumps({"id": ID.format(1), "latency": -1}), "'latency' must be seconds"),
+        (json.dumps({"id": ID.format(1), "scores": [0.5]}), "'scores' must be an object"),
+        (json.dumps({"id": ID.format(1), "scores": {"a": 2}}), "'a' must be a number in .0, 1."),
+        (json.dumps({"id": ID.format(1), "scores": {"a": True}}), "'a' must be a number"),
+        (json.dumps({"id": ID.format(1), "scores": {"a": float("nan")}}), "'a' must be a number"),
     ],
 )
 def test_bad_lines_name_file_and_line(write, line, problem):

@@ -2,54 +2,22 @@
 
 import base64
 import dataclasses
-import html.parser
 import json
 import re
 
 import cv2
 import numpy as np
 import pytest
+from page_parser import Page
 
 from surgzoo.evaluate.report import report
+from surgzoo.evaluate.report.confusion import confusions
 from surgzoo.evaluate.report.curves import curves
-from surgzoo.evaluate.report.gallery import examples
+from surgzoo.evaluate.report.gallery import examples, judge_all
 from surgzoo.evaluate.report.instruments import iou_histogram, label_scores, overlaps
 from surgzoo.evaluate.report.timeline import MISSING, UNPARSED, timelines
 from surgzoo.evaluate.report.words import clock, percent, seconds, signed, title
 from surgzoo.evaluate.score import Scores, grade
-
-
-class Page(html.parser.HTMLParser):
-    """Tags with attributes, text of the page, and a check that tags are closed in order."""
-
-    VOID = {"meta", "img", "br", "input", "link", "hr"}
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.words, self.open = [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +54,7 @@ def test_nothing_outside_the_page(run):
     assert not re.search(r"https?://|@import|url\(", text)
     for _, attributes in page.tags:
         assert not attributes.get("src", "data:").startswith(("http", "/", "."))
-        assert attributes.get("href", "#").startswith("#")
+        assert attributes.get("href", "#").startswith(("#", "data:text/csv;base64,"))
     assert not page.all("link")
 
 
@@ -112,10 +80,11 @@ def test_images_are_embedded_and_described(run):
 def test_contents(run):
     _, page = run
     ids = {attributes.get("id") for _, attributes in page.tags}
-    sections = ["scores", "timelines", "instruments", "examples", "unparsed", "metrics", "training"]
-    assert {*sections, "environment"} <= ids
+    sections = ["scores", "timelines", "confusion", "instruments", "examples", "worst", "unparsed"]
+    more = ["calibration", "latency", "metrics", "training", "environment", "downloads"]
+    assert {*sections, *more} <= ids
     for link in page.all("a"):
-        assert link["href"][1:] in ids
+        assert "download" in link or link["href"][1:] in ids
     for words in ("step 50", "2026-01-02", "toyscope.fps1", "majority", "mean box", "Nephrectomy"):
         assert words in page.text
     verdicts = {a["data-verdict"] for a in page.all("article") if "data-verdict" in a}
@@ -170,8 +139,11 @@ def test_timeline(truth, perfect):
     assert ribbon.said == [(0, 1, UNPARSED), (1, 7, 0), (7, 14, 1), (14, 18, 2), (18, 20, MISSING)]
     assert ribbon.agreement == pytest.approx(17 / 18)
     assert line.special == (UNPARSED, MISSING)
-    assert line.confusion.counts.tolist() == [[6, 0, 0, 1], [0, 7, 0, 0], [0, 0, 4, 0]]
-    assert line.confusion.shares.sum(1) == pytest.approx(1)
+    matrix = next(m for m in confusions(truth, graded) if m.title == line.title)
+    assert (matrix.task, matrix.labels) == (line.task, line.labels)  # and so the same numbers
+    assert matrix.counts.tolist() == [[6, 0, 0, 1], [0, 7, 0, 0], [0, 0, 4, 0]]
+    assert matrix.shares.sum(1) == pytest.approx(1)
+    assert (matrix.rows, matrix.columns) == ([0, 1, 2], [0, 1, 2, 3])
 
 
 def test_a_clip_shows_its_first_frame_and_makes_no_ribbon(truth, perfect):
@@ -196,11 +168,12 @@ def test_a_clip_shows_its_first_frame_and_makes_no_ribbon(truth, perfect):
         tasks={"phase_recognition": Clips()},
     )
     graded, _, _ = grade([Prediction(known.id, text=line["text"])], clips)
-    (card,) = examples(clips, graded, 4)
+    (card,) = examples(clips, judge_all(clips, graded), 4)
     assert card.verdict == "right"
-    assert card.alt.startswith("First of 4 frames of video op03 at ")
-    assert card.image.startswith("data:image/jpeg;base64,")
+    assert card.panels[0].alt.startswith("First of 4 frames of video op03 at ")
+    assert card.panels[0].image.startswith("data:image/jpeg;base64,")
     assert timelines(clips, graded) == []
+    assert [matrix.counts.sum() for matrix in confusions(clips, graded)] == [1]
 
 
 def test_a_question_without_picture_shows_the_frame_that_it_is_about(truth, perfect):
@@ -212,8 +185,8 @@ def test_a_question_without_picture_shows_the_frame_that_it_is_about(truth, perf
         truth, conversations={known.id: dataclasses.replace(known, media=())}
     )
     item = [Prediction(known.id, text=line["text"])]
-    (card,), (same,) = (examples(t, grade(item, t)[0], 4) for t in (words, truth))
-    assert card.image == same.image
+    (card,), (same,) = (examples(t, judge_all(t, grade(item, t)[0]), 4) for t in (words, truth))
+    assert card.panels[0].image == same.panels[0].image
 
 
 def test_labels_and_overlap(truth, perfect):

@@ -122,7 +122,7 @@ def test_short_batches_are_filled_not_recompiled(trained, monkeypatch):
         generate = original(*arguments)
 
         def call(params, batch):
-            shapes.append(np.shape(batch["tokens"]))
+            shapes.append((*np.shape(batch["tokens"]), np.shape(batch["ends"])[1]))
             return generate(params, batch)
 
         return call
@@ -130,9 +130,49 @@ def test_short_batches_are_filled_not_recompiled(trained, monkeypatch):
     monkeypatch.setattr(predict_module, "make_greedy", spying)
     (trained / "eval-test" / "predictions.jsonl").unlink(missing_ok=True)
     run.evaluate(trained, report=False, limit=9)
-    assert len(set(shapes)) == len({s[1] for s in shapes}) and all(s[0] == 8 for s in shapes)
+    # Both tasks take the same nine frames: nine rows of two questions, on eight devices.
+    assert shapes == [(8, shapes[0][1], 2)] * 2
 
 
 def test_stores_open_once(trained):
     stores = Stores(run.load_experiment(trained).data.data_dir)
     assert stores("synthsurg", "small") is stores("synthsurg", "small")
+
+
+def test_a_benchmark_is_asked_scored_and_resumed(trained):
+    chosen = ("phase_recognition/synthsurg", "instrument_recognition/synthsurg")
+    options = {"sets": chosen, "limit": 5, "batch_size": 8}
+    result = run.evaluate_benchmark(trained, "surgsigma_18", **options)
+    folder = trained / "bench-surgsigma_18-open"
+    found = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    assert len(found) == 10 and {line["model"] for line in found} == {"surgvlm-tiny/toy@2"}
+    assert [result.set(name).answered for name in chosen] == [5, 5]
+    assert result.models == ("surgvlm-tiny/toy@2",)
+    # Trained on the training split, tested on the test split, at its last step: nothing but that
+    # it is no whole benchmark.
+    assert [f.kind for f in result.findings] == ["partial", "sampled"]
+    assert (folder / "benchmark.md").read_text().startswith("# surgsigma_18 (open): surgvlm-tiny")
+    again = run.evaluate_benchmark(trained, "surgsigma_18", **options)
+    assert again == result
+    assert len((folder / "predictions.jsonl").read_text().splitlines()) == 10
+    with pytest.raises(ValueError, match="surgzoo prepare --source=cholec80"):
+        run.evaluate_benchmark(trained, "surgvlm_bench")
+
+
+def test_scores_on_videos_that_were_trained_on_are_labelled(trained):
+    result = run.evaluate(trained, split="all", report=False)
+    (leak, *rest) = result.findings
+    assert leak.kind == "leakage" and leak.text.startswith("synthsurg.small: trained on ")
+    assert leak.counts["shared"] < leak.counts["tested"] and rest == []
+    written = json.loads((result.folder / "findings.json").read_text())
+    assert [item["kind"] for item in written] == ["leakage"]
+
+
+def test_weights_of_unknown_training_are_said(trained):
+    experiment = run.load_experiment(trained)
+    start = dataclasses.replace(experiment.model, weights="some/folder")
+    training = run.training_of(dataclasses.replace(experiment, model=start))
+    assert training.operations and "some/folder" in training.unclear[0]
+    gone = dataclasses.replace(experiment.data, data_dir="nowhere")
+    training = run.training_of(dataclasses.replace(experiment, data=gone))
+    assert training.operations == {} and len(training.unclear) == 2

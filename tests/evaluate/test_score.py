@@ -31,9 +31,10 @@ def test_groups(data_dir, perfect, write):
     assert scores.tasks == ["phase_recognition"]
     groups = {(row.group, row.name): row.expected for row in scores.rows}
     assert groups["all", "all"] == groups["source", SOURCE] == 120
+    assert groups["specialty", "hepatobiliary"] == 120
     assert groups["procedure", "cholecystectomy"] == groups["procedure", "nephrectomy"] == 60
     assert groups["video", f"{SOURCE}/op03"] == 20
-    assert len(groups) == 2 + 2 + 6
+    assert len(groups) == 3 + 2 + 6
 
 
 def test_half_wrong(data_dir, truth, perfect, write):
@@ -137,6 +138,31 @@ def test_saved_and_loaded(data_dir, perfect, write, tmp_path):
     assert "NaN" not in (tmp_path / "scores.json").read_text()
     values = [v for row in scores.rows for v in row.metrics.values() if v is not None]
     assert all(math.isfinite(value) for value in values)
+
+
+def test_scores_of_all_answers_give_average_precision(data_dir, truth, perfect, write):
+    lines = of(perfect, "instrument_recognition") + of(perfect, "triplet_recognition")
+    for line in lines:
+        answer = truth.conversations[line["id"]].answer
+        names = answer if "instrument" in line["id"] else [", ".join(parts) for parts in answer]
+        line["scores"] = dict.fromkeys(names, 0.9)
+    scores = score(write(lines), data_dir)
+    assert scores.row("instrument_recognition").metrics["ap"] == 1
+    assert scores.row("triplet_recognition").metrics["ivt_ap_from_scores"] == 1
+    assert scores.row("triplet_recognition").metrics["ivt_top5"] == 1
+    del lines[0]["scores"]
+    scores = score(write(lines), data_dir)
+    assert "ap" not in scores.row("instrument_recognition").metrics
+    path = write(lines[1:])  # a missing answer that counts as wrong has no scores either
+    missing = score(path, data_dir, missing="wrong").row("instrument_recognition")
+    assert "ap" not in missing.metrics
+
+
+def test_a_score_of_no_option_is_an_error(data_dir, perfect, write):
+    lines = of(perfect, "instrument_recognition")
+    lines[3]["scores"] = {"graspr": 0.5}
+    with pytest.raises(PredictionsError, match=r"'graspr', which is not .* nearest one is 'grasp"):
+        score(write(lines), data_dir)
 
 
 def test_ids_of_another_config_say_which_is_prepared(data_dir, write):

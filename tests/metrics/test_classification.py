@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from surgzoo.metrics import classification
+from surgzoo.metrics import classification, phases
 
 
 def test_golden_confusion_and_rates():
@@ -25,11 +25,12 @@ def test_video_wise_leaves_absent_classes_out_and_pooled_does_not_average_videos
     prediction = ["a", "a", "b", "b"]
     matrices = classification.by_video(truth, prediction, ["v1", "v1", "v2", "v2"], ["a", "b"])
     # v1 has only a: all right. v2: a missed, b right but with one false positive.
-    mean, deviation = classification.video_accuracy(matrices)
-    assert (mean, deviation) == pytest.approx((0.75, np.std([1.0, 0.5], ddof=1)))
-    video = classification.video_macro(matrices)
-    assert video.recall == pytest.approx(np.mean([np.mean([1.0, 0.0]), 1.0]))
-    assert video.precision == pytest.approx(np.mean([np.mean([1.0, 0.0]), 0.5]))
+    rates = [phases.of_matrix(matrix) for matrix in matrices]
+    assert phases.accuracy(rates) == pytest.approx((0.75, np.std([1.0, 0.5], ddof=1)))
+    assert phases.spread(rates, "recall").mean == pytest.approx(np.mean([np.mean([1.0, 0.0]), 1.0]))
+    assert phases.spread(rates, "precision").mean == pytest.approx(
+        np.mean([np.mean([1.0, 0.0]), 0.5])
+    )
     assert classification.macro(matrices.sum(0)).recall == pytest.approx(np.mean([2 / 3, 1.0]))
 
 
@@ -74,20 +75,20 @@ def test_video_wise_against_a_loop_over_scikit_learn(seed):
                 t, p, labels=[c], average=None, zero_division=0
             )[0]
     matrices = classification.by_video(truth, prediction, videos, classes)
-    assert classification.video_macro(matrices).jaccard == pytest.approx(
+    rates = [phases.of_matrix(matrix) for matrix in matrices]
+    assert phases.spread(rates, "jaccard").mean == pytest.approx(
         np.nanmean(np.nanmean(table, axis=0))
     )
 
 
 def test_degenerate_inputs():
     one = classification.by_video(["a"], ["a"], ["v"], ["a", "b"])
-    assert classification.video_accuracy(one) == (1.0, 0.0)
+    assert one.shape == (1, 2, 3)
     empty = classification.confusion([], [], ["a"])
     assert np.isnan(classification.accuracy(empty))
     assert np.isnan(classification.macro(empty).f1)
     none = classification.by_video([], [], [], ["a"])
-    assert np.isnan(classification.video_accuracy(none)[0])
-    assert np.isnan(classification.video_macro(none).recall)
+    assert none.shape == (0, 1, 2)
 
 
 def test_errors():

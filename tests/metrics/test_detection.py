@@ -80,8 +80,9 @@ def test_golden_average_precision():
         detection.average_precision([[]], [])
 
 
+@pytest.mark.parametrize("scored", [False, True])
 @pytest.mark.parametrize("seed", range(8))
-def test_average_precision_against_pycocotools(seed):
+def test_average_precision_against_pycocotools(seed, scored):
     rng = np.random.default_rng(seed)
     truth, prediction = [], []
     for _ in range(int(rng.integers(1, 12))):
@@ -98,17 +99,95 @@ def test_average_precision_against_pycocotools(seed):
         prediction.append(list(zip(labels.tolist(), given.tolist(), strict=True)))
     if not any(truth) or not any(prediction):
         pytest.skip("pycocotools cannot load no boxes")
-    evaluation = _coco(truth, prediction)
+    scores = [rng.integers(0, 5, len(boxes)) / 4 for boxes in prediction] if scored else None
+    evaluation = _coco(truth, prediction, scores)
     precision = evaluation.eval["precision"][:, :, :, 0, 2]  # T, R, K, all areas, 100 boxes
     oracle = [p[p > -1].mean() for p in precision]
-    assert detection.average_precision(truth, prediction) == pytest.approx(oracle)
-    assert detection.average_precision(truth, prediction).mean() == pytest.approx(
-        evaluation.stats[0]
-    )
+    found = detection.average_precision(truth, prediction, scores=scores)
+    assert found == pytest.approx(oracle)
+    assert found.mean() == pytest.approx(evaluation.stats[0])
+    assert (found[0], found[5]) == pytest.approx(tuple(evaluation.stats[1:3]))
 
 
-def _coco(truth, prediction):
-    def rows(images):
+def test_more_than_a_hundred_boxes_keep_the_best():
+    rng = np.random.default_rng(0)
+    boxes = [(1, box) for box in random_boxes(rng, 130).tolist()]
+    scores = rng.permutation(130) / 130
+    truth, prediction = [boxes[:80]], [boxes]
+    stats = _coco(truth, prediction, [scores]).stats
+    found = detection.average_precision(truth, prediction, scores=[scores])
+    assert found.mean() == pytest.approx(stats[0]) and 0 < stats[0] < 1
+
+
+def test_a_score_puts_a_right_box_before_a_wrong_one():
+    truth, prediction = [[("hook", A)]], [[("hook", FAR), ("hook", A)]]
+    assert detection.average_precision(truth, prediction)[0] == pytest.approx(0.5)
+    better = detection.average_precision(truth, prediction, scores=[[0.2, 0.9]])
+    assert better == pytest.approx(np.ones(10))
+    same = detection.average_precision(truth, prediction, scores=[None])
+    assert same[0] == pytest.approx(0.5)
+    for wrong in ([[0.5]], [[0.5, np.nan]], []):
+        with pytest.raises(ValueError, match="score"):
+            detection.average_precision(truth, prediction, scores=wrong)
+
+
+def test_pair_iou_is_the_diagonal_of_iou():
+    rng = np.random.default_rng(0)
+    a, b = pairs(rng, 50), pairs(rng, 50)
+    a[7] = b[7] = 0.5  # no area
+    assert detection.pair_iou(a, b) == pytest.approx(np.diag(detection.iou(a, b)))
+    assert detection.pair_iou([], []).shape == (0,)
+    with pytest.raises(ValueError, match="50 true boxes but 49"):
+        detection.pair_iou(a, b[1:])
+
+
+def pairs(rng, n=20_000):
+    """Boxes with sides of 0.1 to 0.5 anywhere in the image."""
+    sides = rng.uniform(0.1, 0.5, (n, 2))
+    corner = rng.uniform(0, 1 - sides)
+    return np.concatenate([corner, corner + sides], axis=1)
+
+
+def test_the_legacy_iou_of_vqla_by_hand():
+    # Widths and heights plus 1: 1.4^2 each, in common 1.4 x 1.2.
+    found = detection.miou_legacy_vqla([A, A], [B, A])
+    assert found == pytest.approx([1.68 / (2 * 1.96 - 1.68), 1])
+    # Boxes that do not touch: widths of -0.4 + 1.
+    assert detection.miou_legacy_vqla([A], [FAR]) == pytest.approx([0.36 / (1.96 + 1.21 - 0.36)])
+    corners = detection.miou_legacy_vqla([(0, 0, 0.1, 0.1)], [(0.9, 0.9, 1, 1)])
+    assert corners == pytest.approx([0.04 / (2 * 1.21 - 0.04)])
+    dots = detection.miou_legacy_vqla([(0.5, 0.5, 0.5, 0.5)], [(0.5, 0.5, 0.5, 0.5)])
+    assert dots == pytest.approx([1])
+    assert detection.miou_legacy_vqla(np.zeros((0, 4)), np.zeros((0, 4))).shape == (0,)
+    with pytest.raises(ValueError, match="1 true boxes but 2"):
+        detection.miou_legacy_vqla([A], [A, B])
+
+
+def test_what_the_legacy_iou_makes_of_random_and_constant_boxes():
+    """Means measured with the published function: twice to seven times the true ones."""
+    rng = np.random.default_rng(0)
+    truth = pairs(rng)
+    said = pairs(rng)
+    assert detection.miou_legacy_vqla(truth, said).mean() == pytest.approx(0.506, abs=0.01)
+    assert detection.pair_iou(truth, said).mean() == pytest.approx(0.072, abs=0.01)
+    centred = np.tile([0.35, 0.35, 0.65, 0.65], (len(truth), 1))
+    assert detection.miou_legacy_vqla(truth, centred).mean() == pytest.approx(0.597, abs=0.01)
+    assert detection.pair_iou(truth, centred).mean() == pytest.approx(0.115, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "legacy", "true"), [(0.02, 0.952, 0.784), (0.05, 0.889, 0.561), (0.1, 0.799, 0.337)]
+)
+def test_what_the_legacy_iou_makes_of_jitter(sigma, legacy, true):
+    rng = np.random.default_rng(1)
+    truth = pairs(rng)
+    said = (truth + rng.normal(0, sigma, truth.shape)).clip(0, 1)
+    assert detection.miou_legacy_vqla(truth, said).mean() == pytest.approx(legacy, abs=0.006)
+    assert detection.pair_iou(truth, said).mean() == pytest.approx(true, abs=0.01)
+
+
+def _coco(truth, prediction, scores=None):
+    def rows(images, scores=None):
         return [
             {
                 "image_id": image,
@@ -116,10 +195,10 @@ def _coco(truth, prediction):
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
                 "area": (x2 - x1) * (y2 - y1),
                 "iscrowd": 0,
-                "score": 1.0,
+                "score": 1.0 if scores is None else float(scores[image - 1][place]),
             }
             for image, boxes in enumerate(images, start=1)
-            for name, (x1, y1, x2, y2) in boxes
+            for place, (name, (x1, y1, x2, y2)) in enumerate(boxes)
         ]
 
     with contextlib.redirect_stdout(io.StringIO()):
@@ -131,7 +210,7 @@ def _coco(truth, prediction):
             "annotations": [{"id": i, **row} for i, row in enumerate(rows(truth), start=1)],
         }
         coco.createIndex()
-        evaluation = COCOeval(coco, coco.loadRes(rows(prediction)), "bbox")
+        evaluation = COCOeval(coco, coco.loadRes(rows(prediction, scores)), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from surgzoo.metrics import duration
 
@@ -18,3 +19,18 @@ def test_nothing_read():
     assert duration.within(found, 1e9) == 0
     with pytest.raises(ValueError, match="1 true durations"):
         duration.errors([1], [])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_against_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    truth, said = rng.integers(0, 60, (2, int(rng.integers(1, 30)))).tolist()
+    found = duration.errors(truth, said)
+    assert duration.mean_error(found) == pytest.approx(
+        sklearn.metrics.mean_absolute_error(truth, said)
+    )
+    for limit in (2, 5, 10):
+        right = [abs(t - s) <= limit for t, s in zip(truth, said, strict=True)]
+        assert duration.within(found, limit) == pytest.approx(np.mean(right))
+        worse = duration.errors([*truth, 1], [*said, None])  # one more, unread
+        assert duration.within(worse, limit) <= duration.within(found, limit)

@@ -53,6 +53,31 @@ def test_clip_counts_missing_frames_as_worst_and_ignores_extra_ones():
     assert picture.clip(truth, truth[:0]) == {"psnr": 0, "ssim": 0}
 
 
+def test_flicker_is_change_beyond_the_true_change():
+    moving = np.stack([np.full((12, 12, 3), level, np.uint8) for level in (0, 10, 20, 40)])
+    flashing = np.stack([np.full((12, 12, 3), level, np.uint8) for level in (0, 100, 0, 100)])
+    still = np.repeat(moving[:1], 4, axis=0)
+    assert picture.flicker(moving, moving) == picture.flicker(moving, still) == 0
+    assert picture.flicker(moving, 255 - moving) == 0  # the same changes, downwards
+    assert picture.flicker(moving, flashing) == pytest.approx((90 + 90 + 80) / 3)
+    assert picture.flicker(still, moving) == pytest.approx((10 + 10 + 20) / 3)
+    assert picture.flicker(moving, flashing[:3]) == pytest.approx((90 + 90 + 255) / 3)
+    assert picture.flicker(moving[:3], flashing) == pytest.approx(90)
+    assert picture.flicker(moving, moving[:1]) == picture.flicker(moving, moving[:0]) == 255
+    assert np.isnan(picture.flicker(moving[:1], moving))
+    with pytest.raises(ValueError, match="against one of"):
+        picture.flicker(moving, moving[:, :5])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_flicker_of_noise(seed):
+    """Independent noise of +-d on a still clip changes each pixel by 0 or 2 d, by d on average."""
+    rng = np.random.default_rng(seed)
+    truth = np.full((6, 40, 40, 3), 128, np.uint8)
+    said = (truth + rng.choice([-7, 7], truth.shape)).astype(np.uint8)
+    assert picture.flicker(truth, said) == pytest.approx(7, abs=0.3)
+
+
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match="against one of"):
         picture.psnr(np.zeros((4, 4)), np.zeros((4, 5)))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surgzoo.models.layers.attention import attend
+from surgzoo.models.layers.attention import Shared, attend
 from surgzoo.models.layers.linear import linear
 from surgzoo.models.layers.norm import RMSNorm
 from surgzoo.models.layers.rotary import mrope, rope_2d, rotate
@@ -34,6 +34,31 @@ def test_attention(heads, kv_heads):
     v = normal(2, kv_heads, 7, 8, seed=1)
     mask = np.broadcast_to(np.tri(5, 7, k=2, dtype=bool), (2, 5, 7))
     np.testing.assert_allclose(attend(q, k, v, mask), reference(q, k, v, mask), atol=1e-5)
+
+
+@pytest.mark.parametrize("heads, kv_heads", [(6, 2), (4, 1)])
+def test_attention_over_shared_keys(heads, kv_heads):
+    """One softmax over a row's own keys and those that it shares with two others."""
+    rng = np.random.default_rng(0)
+    q, k, v = normal(6, 3, heads, 8), normal(6, kv_heads, 4, 8), normal(6, kv_heads, 4, 8, seed=1)
+    shared_k, shared_v = 3 * normal(2, kv_heads, 9, 8), normal(2, kv_heads, 9, 8, seed=1)
+    mask, seen = rng.random((6, 3, 4)) < 0.7, rng.random((6, 3, 9)) < 0.5
+    mask[..., 0] = True
+    seen[5] = False  # a row may see nothing of what is shared
+    got = attend(q, k, v, mask, Shared(shared_k, shared_v, seen))
+    k, v = (
+        np.concatenate([np.repeat(shared, 3, axis=0), own], axis=2)
+        for shared, own in ((shared_k, k), (shared_v, v))
+    )
+    expected = reference(q, k, v, np.concatenate([seen, mask], axis=-1))
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_attention_refuses_uneven_sharing():
+    q, k = normal(3, 1, 2, 4), normal(3, 2, 2, 4)
+    mask = np.ones((3, 1, 2), bool)
+    with pytest.raises(ValueError, match="3 rows cannot share 2"):
+        attend(q, k, k, mask, Shared(k[:2], k[:2], mask))
 
 
 def test_attention_of_padding_is_finite():

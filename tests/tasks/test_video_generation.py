@@ -20,16 +20,18 @@ def test_the_captioning_pair_turned_round():
 
 
 def test_compare():
-    assert TASK.compare(CLIP, CLIP, {}) == pytest.approx({"ssim": 1, "psnr": 100})
-    assert TASK.compare(CLIP, CLIP[:2], {}) == pytest.approx({"ssim": 0.5, "psnr": 50})
+    perfect = pytest.approx({"ssim": 1, "psnr": 100, "flicker": 0})
+    assert TASK.compare(CLIP, CLIP, {}) == perfect
+    half = {"ssim": 0.5, "psnr": 50, "flicker": 2 / 3 * 255}
+    assert TASK.compare(CLIP, CLIP[:2], {}) == pytest.approx(half)
     sixteen = CLIP.astype(np.uint16) * 257
-    assert TASK.compare(CLIP, sixteen, {}) == pytest.approx({"ssim": 1, "psnr": 100})
+    assert TASK.compare(CLIP, sixteen, {}) == perfect
     longer = np.concatenate([CLIP, CLIP])
-    assert TASK.compare(CLIP, longer, {}) == pytest.approx({"ssim": 1, "psnr": 100})
-    assert TASK.compare(CLIP, CLIP[:0], {}) == {"ssim": 0, "psnr": 0}
+    assert TASK.compare(CLIP, longer, {}) == perfect
+    assert TASK.compare(CLIP, CLIP[:0], {}) == TASK.worst
 
 
 def test_an_image_is_a_clip_that_stands_still():
     still = np.stack([CLIP[0]] * 4)
-    assert TASK.compare(still, CLIP[0], {}) == pytest.approx({"ssim": 1, "psnr": 100})
+    assert TASK.compare(still, CLIP[0], {}) == pytest.approx({"ssim": 1, "psnr": 100, "flicker": 0})
     assert TASK.compare(CLIP, CLIP[0], {})["ssim"] < 0.5

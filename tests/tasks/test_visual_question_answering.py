@@ -7,8 +7,10 @@ from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from task_records import boxes as some_box
 from task_records import dataset, encode, task
 
+from surgzoo.datasets.surg_sigma_db.gates import Limits, round_trip
 from surgzoo.db import boxes
 from surgzoo.db.schema import Box, FrameAnnotations, Question
+from surgzoo.evaluate.check import misread
 from surgzoo.tasks import tasks
 from surgzoo.tasks.base import Scored
 from surgzoo.tasks.visual_question_answering import normal
@@ -38,6 +40,23 @@ def test_a_question_without_an_answer_is_not_asked():
     (kept,) = questions(Question("What?", " "), Question("Where?", "", Box(*BOX)))
     assert kept.prompt == "Where?" and kept.id.endswith("/1")
     assert TASK.parse(kept.target, kept) == (kept.answer, None)
+
+
+def test_any_of_the_accepted_answers_is_right():
+    plain, several = questions(
+        Question("?", "No"), Question("?", "Yes", accepted=("It is  used", "A clip applier"))
+    )
+    assert "accepted" not in plain.answer
+    assert several.answer["accepted"] == ["It is used", "A clip applier"]
+    assert several.target == "Yes" and misread(TASK, several) is None
+    texts = ["yes", "clip applier.", "it is used", "no", ""]
+    assert [TASK.reward(several, text) for text in texts] == [1.0, 1.0, 1.0, 0.0, 0.0]
+    assert TASK.reward(plain, "it is used") == 0.0
+    scored = [Scored(several, TASK.parse(text, several).answer) for text in texts]
+    assert TASK.metrics(scored)["accuracy"] == pytest.approx(3 / 5)
+    assert TASK.tally(scored) == {"": (3, 5)}
+    assert TASK.metrics(scored[:3])["macro_f1"] == 1.0
+    assert round_trip(several, TASK, Limits()) is None
 
 
 def test_registered_as_an_extension():
@@ -123,7 +142,21 @@ def test_golden_metrics():
     assert metrics["macro_precision"] == pytest.approx((1 / 2 + 0 + 1) / 3)
     assert metrics["miou"] == pytest.approx((1 / 3 + 0) / 2)
     assert metrics["parsed"] == pytest.approx(3 / 4)
-    assert math.isnan(TASK.metrics([Scored(yes, None)])["miou"])
+    assert metrics["bleu1"] == pytest.approx(2 / 3 * math.exp(1 - 4 / 3))  # yes, yes, left; none
+    assert metrics["rouge_1"] == metrics["rouge_l"] == pytest.approx(2 / 4)
+    assert metrics["meteor"] == pytest.approx(2 / 4 * 0.5)
+    # No mIoU: 1.2 x 1.1 over 2 x 1.2 x 1.2 less that, and 0 for the missing box.
+    assert metrics["miou_legacy_vqla"] == pytest.approx(1.32 / (2.88 - 1.32) / 2)
+    alone = TASK.metrics([Scored(yes, None)])
+    assert math.isnan(alone["miou"]) and math.isnan(alone["miou_legacy_vqla"])
+    assert alone["bleu1"] == alone["meteor"] == 0 and math.isnan(alone["cider_d"])
+
+
+def test_a_box_without_words_is_not_scored_as_text():
+    word, box = questions(Question("?", "Yes"), Question("?", "", Box(*BOX)))
+    both = [Scored(word, word.answer), Scored(box, {"text": "", "box": None})]
+    assert TASK.metrics(both)["rouge_1"] == 1
+    assert math.isnan(TASK.metrics(both[1:])["rouge_1"])
 
 
 def test_metrics_are_those_of_scikit_learn():

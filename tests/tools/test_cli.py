@@ -40,7 +40,10 @@ def test_overview_names_every_command():
         (["prepare", "--source=cholec08"], "no source 'cholec08'. Did you mean cholec80"),
         (["prepare", "--source=cholec80"], "--manual_dir"),
         (["prepare", "--sorce=cholec80"], "Unknown command line flag 'sorce'"),
-        (["list", "modles"], "choose from models, tasks, sources"),
+        (["list", "modles"], "choose from models, tasks, sources, benchmarks"),
+        (["benchmark"], "--name=NAME; known: autolaparo"),
+        (["benchmark", "--name=surgvlm"], "no benchmark 'surgvlm'. Did you mean surgvlm_bench"),
+        (["benchmark", "--name=cholec80", "--sets=phases"], "no set phases; it has phase, tools"),
         (["train"], "--config=configs/NAME.py"),
         (["train", "--config=nothing.py"], "Shipped configs"),
         (["train", "--config=configs/synthsurg.py", "--config.optim.lrr=1"], "--config.optim.lr"),
@@ -59,7 +62,7 @@ def test_mistakes_get_a_way_out(tmp_path, arguments, message):
 
 def test_list_json_is_complete():
     listed = json.loads(surgzoo("list", "--json").stdout)
-    assert set(listed) == {"models", "tasks", "sources"}
+    assert set(listed) == {"models", "tasks", "sources", "benchmarks", "extractors"}
     assert {"surgvlm-tiny", "surgvlm-7b"} <= {row["name"] for row in listed["models"]}
     assert all({"name", "summary", "licence", "source"} <= set(row) for row in listed["sources"])
     only = json.loads(surgzoo("list", "models", "--json", "--pattern=*-7b").stdout)

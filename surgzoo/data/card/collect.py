@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import hashlib
 import heapq
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -63,7 +62,10 @@ class Boxes:
 
 @dataclasses.dataclass
 class SourceFacts:
-    """One prepared source ("source.config")."""
+    """One prepared source ("source.config").
+
+    `absent` videos have labels and no media; `reasons` are theirs and those of what is broken.
+    """
 
     name: str
     version: str
@@ -71,6 +73,7 @@ class SourceFacts:
     frames: int = 0
     seconds: float = 0.0
     quarantined: int = 0
+    absent: int = 0
     reasons: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     licences: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     procedures: collections.Counter = dataclasses.field(default_factory=collections.Counter)
@@ -250,12 +253,10 @@ def _video(facts: SourceFacts, stored: records.StoredVideo, split: str) -> None:
 def _facts(store: Store) -> SourceFacts:
     """Names, and what was held back when the source was prepared; videos are counted in later."""
     facts = SourceFacts(f"{store.source}.{store.config}", store.path.name)
-    path = store.path / records.QUARANTINE_FILE
-    if path.exists():
-        with open(path, encoding="utf-8") as file:
-            for line in file:
-                facts.quarantined += 1
-                facts.reasons[json.loads(line)["reason"]] += 1
+    for item in store.quarantined():
+        facts.quarantined += not item.absent
+        facts.absent += item.absent
+        facts.reasons[item.reason] += 1
     return facts
 
 

@@ -21,10 +21,14 @@ from surgzoo.train.experiment import Experiment
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """A model with the parameters of a checkpoint. `name` says which: model/run@step."""
+    """A model with the parameters of a checkpoint. `name` says which: model/run@step.
+
+    `meta` is what was saved with it (`train/checkpoint.py`).
+    """
 
     name: str
     step: int
+    meta: dict[str, Any]
     model: Any
     params: Any
     processor: Processor
@@ -51,9 +55,10 @@ def restore(run_dir: str | Path, experiment: Experiment, step: int | None = None
         lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), shapes, shardings
     )
     params = checkpoints.restore_params(abstract, step)
+    meta = checkpoints.meta(step)
     checkpoints.close()
     name = f"{experiment.model.name}/{experiment.name}@{step}"
-    return Restored(name, step, model, params, processor, mesh)
+    return Restored(name, step, meta, model, params, processor, mesh)
 
 
 def predict(
@@ -83,4 +88,4 @@ def predict(
         mesh=found.mesh,
         batch_size=batch_size or experiment.eval.batch_size,
         max_new_tokens=experiment.eval.max_new_tokens,
-    )
+    ).questions

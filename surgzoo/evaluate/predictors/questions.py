@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -9,10 +10,13 @@ from surgzoo.data.conversations import conversations
 from surgzoo.data.media import Stores
 from surgzoo.db.conversation_store import DATABASE, ConversationStore
 from surgzoo.db.schema import Conversation
+from surgzoo.evaluate.benchmarks import running
 from surgzoo.tasks import tasks as registry
 from surgzoo.tasks.wording import Wording
 
 T = TypeVar("T")
+
+BENCHMARK = "benchmark:"  # before the name of a benchmark that stands in the place of a source
 
 
 def in_words() -> list[str]:
@@ -75,6 +79,24 @@ def questions(
             f"{split} split"
         )
     return list(found.values())
+
+
+def of_benchmark(
+    stores: Stores, name: str, wording: Wording, limit: int | None = None
+) -> list[Conversation]:
+    """The questions of a benchmark's prepared sets that are answered in words, in its own words.
+
+    Raises ValueError when there are none, UnknownNameError for the benchmark.
+    """
+    asked = running.ask(name, stores.data_dir, protocol=wording.protocol, limit=limit)
+    in_words = {
+        name: truth
+        for name, truth in asked.truths.items()
+        if all(task.answer_form != "pixels" for task in truth.tasks.values())
+    }
+    if not in_words:
+        raise ValueError(f"nothing to ask of {name}:\n{running.describe(asked)}")
+    return dataclasses.replace(asked, truths=in_words).conversations()
 
 
 def take(items: Sequence[T], limit: int | None) -> list[T]:

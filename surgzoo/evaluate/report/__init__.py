@@ -1,5 +1,6 @@
-"""The report of an evaluation: one page of HTML with pictures, and a table for the terminal."""
+"""The report of an evaluation, and of several beside each other: one page of HTML with pictures."""
 
 from surgzoo.evaluate.report.build import report
+from surgzoo.evaluate.report.comparison import compare_report
 
-__all__ = ["report"]
+__all__ = ["compare_report", "report"]

@@ -12,8 +12,11 @@ from typing import Any
 import jinja2
 
 from surgzoo.evaluate.baselines import score_baselines
-from surgzoo.evaluate.report import gallery, instruments, tables, words
+from surgzoo.evaluate.report import gallery, instruments, run_sheets, sheets, tables, words
+from surgzoo.evaluate.report.calibration import calibrations
+from surgzoo.evaluate.report.confusion import confusions
 from surgzoo.evaluate.report.curves import curves
+from surgzoo.evaluate.report.latency import latencies
 from surgzoo.evaluate.report.timeline import timelines
 from surgzoo.evaluate.score import Graded, Policy, grade, read_all, score_graded
 from surgzoo.evaluate.truth import Truth
@@ -22,10 +25,13 @@ from surgzoo.tasks.wording import Wording
 PREDICTIONS_FILE = "predictions.jsonl"
 METRICS_FILE = "metrics.jsonl"
 CONFIG_FILE = "config.json"
+FINDINGS_FILE = "findings.json"  # pitfalls of predictions.jsonl beside it
 MAX_UNPARSED = 60  # answers that are quoted
+MAX_WORST = 30  # answers in the table of the worst
 
 _PACKAGES = ("surgzoo", "numpy", "opencv-python-headless", "tensorflow-datasets", "jax", "flax")
 _HERE = Path(__file__).parent
+SCRIPTS = ("page.js", "cases.js", "ribbons.js")
 
 
 def report(
@@ -44,7 +50,7 @@ def report(
     checkpoint: str = "",
     date: str = "",
 ) -> Path:
-    """Scores a predictions file and writes `report.html`, `summary.md` and `scores.json`.
+    """Scores a predictions file and writes `report.html`, `summary.md`, `scores.json`, `tables/`.
 
     Args:
       run: a predictions file, or a folder with `predictions.jsonl`.
@@ -71,37 +77,67 @@ def report(
     scores = score_graded(grading, truth, missing=missing)
     rivals = score_baselines(truth, data_dir) if baselines and split != "train" else {}
 
-    summary = tables.summary(scores, rivals)
-    html = (
-        _environment()
-        .get_template("page.html")
-        .render(
-            title=title or ", ".join(scores.models) or "Unnamed model",
-            checkpoint=checkpoint,
-            date=date,
-            data=_data(truth),
-            scores=scores,
-            notes=tables.notes(scores),
-            headlines=tables.headlines(scores, rivals),
-            by_source=tables.breakdown(scores, rivals, "source"),
-            by_procedure=tables.breakdown(scores, rivals, "procedure"),
-            metric_tables=tables.metric_tables(scores, rivals),
-            timelines=timelines(truth, graded),
-            label_scores=_label_scores(truth, graded),
-            histograms=_histograms(truth, graded),
-            hit=instruments.HIT,
-            verdicts=_verdicts(truth, graded),
-            examples=gallery.examples(truth, graded, max_examples, predictions.parent),
-            unparsed=[item for item in graded.values() if item.answer is None][:MAX_UNPARSED],
-            curves=curves(folder / METRICS_FILE),
-            config=_config(folder / CONFIG_FILE),
-            environment=environment(),
-        )
+    judged = gallery.judge_all(truth, graded)
+    cards = gallery.examples(truth, judged, max_examples, predictions.parent)
+    worst = gallery.worst(truth, judged, MAX_WORST)
+    labels = _label_scores(truth, graded)
+    matrices = confusions(truth, graded)
+    slowness = latencies(graded)
+    believed = calibrations(truth, graded)
+    verdicts = _verdicts(truth, judged)
+    data = [
+        run_sheets.headline_sheet(scores, rivals),
+        run_sheets.group_sheet(scores, rivals),
+        run_sheets.metric_sheet(scores, rivals),
+        run_sheets.label_sheet(labels),
+        *map(run_sheets.confusion_sheet, matrices),
+        run_sheets.verdict_sheet(verdicts),
+        run_sheets.worst_sheet(truth, worst),
+        run_sheets.unparsed_sheet(scores),
+        run_sheets.latency_sheet(slowness),
+        run_sheets.calibration_sheet(believed),
+    ]
+    data = [sheet for sheet in data if sheet.rows]
+    html = render(
+        "page.html",
+        title=title or ", ".join(scores.models) or "Unnamed model",
+        checkpoint=checkpoint,
+        date=date,
+        data=sources(truth),
+        scores=scores,
+        notes=[*tables.notes(scores), *findings(predictions)],
+        headlines=tables.headlines(scores, rivals),
+        groups={
+            heading: tables.breakdown(scores, rivals, group)
+            for group, heading in tables.GROUPS.items()
+        },
+        metric_tables=tables.metric_tables(scores, rivals),
+        timelines=timelines(truth, graded),
+        confusions=matrices,
+        label_scores=labels,
+        histograms=_histograms(truth, graded),
+        hit=instruments.HIT,
+        verdicts=verdicts,
+        examples=cards,
+        worst=run_sheets.worst_sheet(truth, worst).rows,
+        latencies=slowness,
+        calibrations=believed,
+        unparsed=[item for item in graded.values() if item.answer is None][:MAX_UNPARSED],
+        curves=curves(folder / METRICS_FILE),
+        config=_config(folder / CONFIG_FILE),
+        environment=environment(),
+        sheets=data,
     )
     page.write_text(html, encoding="utf-8")
-    page.with_name("summary.md").write_text(summary, encoding="utf-8")
+    page.with_name("summary.md").write_text(tables.summary(scores, rivals), encoding="utf-8")
+    sheets.write(data, page.parent)
     scores.save(page.with_name("scores.json"))
     return page
+
+
+def render(template: str, **values: Any) -> str:
+    """A page of this folder's templates."""
+    return _environment().get_template(template).render(**values)
 
 
 def environment() -> dict[str, str]:
@@ -135,14 +171,14 @@ def _environment() -> jinja2.Environment:
     environment.filters["interval"] = tables.interval
     environment.globals["count"] = words.count
     environment.globals["unit"] = tables.unit
-    # The two files are trusted and must not be escaped inside <style> and <script>.
-    for name in ("style.css", "page.js"):
-        text = (_HERE / name).read_text(encoding="utf-8")
-        environment.globals[name.split(".")[0]] = jinja2.utils.markupsafe.Markup(text)
+    # These files are trusted and must not be escaped inside <style> and <script>.
+    for name, files in (("style", ("style.css",)), ("scripts", SCRIPTS)):
+        text = "\n".join((_HERE / file).read_text(encoding="utf-8") for file in files)
+        environment.globals[name] = jinja2.utils.markupsafe.Markup(text)
     return environment
 
 
-def _data(truth: Truth) -> list[dict[str, Any]]:
+def sources(truth: Truth) -> list[dict[str, Any]]:
     """One entry a source, for the head of the page."""
     entries = []
     for name, store in truth.stores.items():
@@ -172,12 +208,24 @@ def _histograms(truth: Truth, graded: Mapping[str, Graded]) -> dict[str, instrum
     return {name: histogram for name, histogram in found.items() if histogram.total}
 
 
-def _verdicts(truth: Truth, graded: Mapping[str, Graded]) -> dict[str, dict[str, int]]:
+def _verdicts(truth: Truth, judged: Mapping[str, gallery.Judged]) -> dict[str, dict[str, int]]:
     """{task: {verdict: number of answers}}."""
     counts = {name: dict.fromkeys(gallery.VERDICTS, 0) for name in truth.tasks}
-    for item in graded.values():
-        counts[item.conversation.task][gallery.verdict(truth, item)[0]] += 1
+    for entry in judged.values():
+        counts[entry.item.conversation.task][entry.verdict] += 1
     return counts
+
+
+def findings(predictions: Path) -> list[str]:
+    """What was found to be wrong with the predictions of a run, in words; [] where nothing was
+    looked for."""
+    path = predictions.with_name(FINDINGS_FILE)
+    if predictions.name != PREDICTIONS_FILE or not path.exists():
+        return []
+    try:
+        return [str(item["text"]) for item in json.loads(path.read_text(encoding="utf-8"))]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a list of findings ({error!r})") from None
 
 
 def _config(path: Path) -> str:

@@ -11,6 +11,12 @@ from surgzoo.evaluate.report.words import figure, percent, seconds, signed, titl
 from surgzoo.evaluate.score import Row, Scores
 from surgzoo.tasks import tasks
 
+GROUPS = {
+    "source": "By source",
+    "specialty": "By specialty",
+    "procedure": "By procedure",
+}
+
 Baselines = Mapping[str, Mapping[str, Scores]]  # task -> baseline -> scores
 
 

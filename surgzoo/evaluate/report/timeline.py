@@ -1,4 +1,4 @@
-"""Tasks whose answer is one label a frame (phases, steps): ribbons and confusion matrices."""
+"""Tasks whose answer is one label a frame (phases, steps): ribbons of whole videos."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from surgzoo.evaluate.report.confusion import used_labels
 from surgzoo.evaluate.report.words import clock, percent
 from surgzoo.evaluate.score import Graded
 from surgzoo.evaluate.truth import Truth, place
-from surgzoo.metrics.classification import confusion
 
 UNPARSED, MISSING = -1, -2  # beside the indices of labels
 MAX_RIBBONS = 24  # videos; more would bury the rest of the page
@@ -58,32 +58,22 @@ class Ribbon:
             f"{self.name(label)} {clock(start, self.duration)} to {clock(end, self.duration)}"
             for start, end, label in self.truth
         )
-        return f"Video {self.video}, {percent(self.agreement)} % of frames right. Truth: {runs}."
-
-
-@dataclasses.dataclass(frozen=True)
-class Confusion:
-    """Counts of (true, predicted) labels; the last column counts unparsed answers."""
-
-    labels: tuple[str, ...]
-    counts: np.ndarray  # int, n x (n + 1)
-
-    @property
-    def shares(self) -> np.ndarray:
-        """Rows as fractions of their sum; zero where a label never occurs."""
-        return self.counts / np.maximum(self.counts.sum(1, keepdims=True), 1)
+        wrong = sum(end - start for start, end, _ in self.differs)
+        return (
+            f"Video {self.video}, {percent(self.agreement)} % of frames right, "
+            f"{clock(round(wrong, 1))} differ. Truth: {runs}."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Timeline:
-    """All ribbons of one task whose questions have the same options, and their confusion matrix."""
+    """All ribbons of one task whose questions have the same options."""
 
     task: str
     title: str  # the procedures
     labels: tuple[str, ...]
     ribbons: list[Ribbon]
     hidden: int  # videos without a ribbon
-    confusion: Confusion
     special: tuple[int, ...]  # UNPARSED, MISSING where they occur, for the legend
 
 
@@ -110,31 +100,17 @@ def _timeline(
 ) -> Timeline:
     ids = [id for members in videos.values() for id in members]
     answered = {video: ids for video, ids in videos.items() if any(id in graded for id in ids)}
-    labels = _labels(ids, truth, graded)
+    labels = used_labels(ids, truth, graded)
     ribbons = [_ribbon(video, ids, labels, truth, graded) for video, ids in answered.items()]
     said = {label for ribbon in ribbons for _, _, label in ribbon.said}
-    pairs = _pairs([graded[id] for id in ids if id in graded])
     return Timeline(
         task=task,
         title=procedure,
         labels=labels,
         ribbons=ribbons[:MAX_RIBBONS],
         hidden=len(ribbons[MAX_RIBBONS:]),
-        confusion=Confusion(labels, confusion(*pairs, labels)),
         special=tuple(sorted(said & {UNPARSED, MISSING}, reverse=True)),
     )
-
-
-def _labels(ids: Sequence[str], truth: Truth, graded: Mapping[str, Graded]) -> tuple[str, ...]:
-    """The labels that are true or predicted somewhere, in the order of the options."""
-    options = dict.fromkeys(name for id in ids for name in truth.conversations[id].options)
-    used = {truth.conversations[id].answer for id in ids}
-    used |= {graded[id].answer for id in ids if id in graded} - {None}
-    return (*(name for name in options if name in used), *sorted(used - set(options)))
-
-
-def _pairs(graded: Sequence[Graded]) -> tuple[list[str], list[str | None]]:
-    return [item.conversation.answer for item in graded], [item.answer for item in graded]
 
 
 def _index(labels: tuple[str, ...], item: Graded | None) -> int:
@@ -187,5 +163,5 @@ def _ticks(duration: float, at_most: int = 6) -> list[tuple[float, str]]:
     for step in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200):
         if duration / step <= at_most:
             break
-    times = np.arange(0, duration * 0.97, step)
+    times = np.arange(0, duration * 0.9, step)
     return [(float(time / duration), clock(float(time), duration)) for time in times]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 # How the field writes what a metric's name abbreviates.
 _SPELLINGS = {
     "f1": "F1",
@@ -34,6 +36,12 @@ def title(name: str) -> str:
     words = [_SPELLINGS.get(word.lower(), word) for word in name.replace("/", " / ").split("_")]
     text = " ".join(words)
     return text[:1].upper() + text[1:] if words[0] not in _SPELLINGS.values() else text
+
+
+def slug(name: str) -> str:
+    """A name as part of the name of a file: lower case, one underscore for all that is no letter
+    and no digit."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def percent(value: float | None) -> str:

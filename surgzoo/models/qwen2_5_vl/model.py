@@ -10,7 +10,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from surgzoo.core.contract import Batch
-from surgzoo.models.qwen2_5_vl.text import Memories, TextTower
+from surgzoo.models.base import select
+from surgzoo.models.qwen2_5_vl.text import Memory, Past, TextTower
 from surgzoo.models.qwen2_5_vl.vision import VisionTower
 
 if TYPE_CHECKING:
@@ -18,11 +19,26 @@ if TYPE_CHECKING:
 
 
 class Cache(NamedTuple):
-    """What a row has read. Each row fills its own slots from 0; those from `length` on are free."""
+    """What B = F * G questions, G to a row of prompts, have read.
 
-    memory: Memories  # keys and values [B, K, T, D] of every layer, in the compute dtype
-    length: Int[Array, " B"]  # filled slots
+    The prompts' keys and values are never written again and never copied: the questions of a row
+    share them.
+    """
+
+    past: Past
     position: Int[Array, " B"]  # the next M-RoPE position, the same for all three components
+
+    def select(self, kept: Int[Array, "F g"]) -> Cache:
+        """The cache of some questions of each row of prompts, by their place among the row's G."""
+
+        def some(array):
+            return select(array, kept)
+
+        past = self.past
+        of_layer = jax.vmap(some) if isinstance(past.added, Memory) else some  # stacked
+        added = jax.tree.map(of_layer, past.added)
+        past = past._replace(seen=some(past.seen), added=added, count=some(past.count))
+        return Cache(past, some(self.position))
 
 
 class Qwen25VL(nnx.Module):
@@ -46,25 +62,34 @@ class Qwen25VL(nnx.Module):
         """Logits of final hidden states."""
         return self.text.logits(features)
 
-    def prefill(self, batch: Batch, cache_len: int) -> tuple[Float[Array, "B V"], Cache]:
-        """Reads prompts (one segment a row, padded on the right).
+    def prefill(
+        self, batch: Batch, room: int, ends: Int[Array, "F G"] | None = None
+    ) -> tuple[Float[Array, "B V"], Cache]:
+        """Reads prompts; see `surgzoo.models.base.Model.prefill`."""
+        segments, positions = batch["segments"], batch["positions"]
+        if ends is None:
+            ends = (segments > 0).sum(axis=1, keepdims=True, dtype=jnp.int32) - 1
+        mask = _segment_mask(segments, batch["prefix"])
+        x, prompts = self.text(self._embed(batch), positions, mask, remember=True)
 
-        Returns the logits at each row's last token and the cache of `cache_len` slots. Raises
-        ValueError when `cache_len` is smaller than S.
-        """
-        length = batch["tokens"].shape[1]
-        if cache_len < length:
-            raise ValueError(f"cache_len {cache_len} is smaller than the prompts' {length} tokens")
-        real = batch["segments"] > 0
-        mask = _segment_mask(batch["segments"], batch["prefix"])
-        x, memory = self.text(self._embed(batch), batch["positions"], mask, remember=True)
-        lengths = real.sum(axis=1, dtype=jnp.int32)
-        last = jnp.maximum(lengths - 1, 0)
-        logits = self.text.logits(x[jnp.arange(x.shape[0]), last])
-        room = ((0, cache_len - length), (0, 0))
-        memory = jax.tree.map(lambda a: jnp.pad(a, ((0, 0),) * (a.ndim - 2) + room), memory)
-        position = jnp.where(real[:, None], batch["positions"], -1).max(axis=(1, 2)) + 1
-        return logits, Cache(memory, lengths, position.astype(jnp.int32))
+        at = jnp.maximum(ends, 0)[..., None]
+        seen = jnp.take_along_axis(mask, at, axis=1) & (ends >= 0)[..., None]  # [F, G, P]
+        position = jnp.where(seen, positions.max(axis=1)[:, None], -1).max(axis=-1) + 1
+        logits = self.text.logits(jnp.take_along_axis(x, at, axis=1))
+        count = ends.size
+
+        def free(prompt):  # [*L, F, K, P, D] -> [*L, F * G, K, room, D]
+            *layers, _, heads, _, width = prompt.shape
+            return jnp.zeros((*layers, count, heads, room, width), prompt.dtype)
+
+        past = Past(
+            prompts,
+            seen.reshape(count, -1),
+            jax.tree.map(free, prompts),
+            jnp.zeros(count, jnp.int32),
+        )
+        position = position.reshape(count).astype(jnp.int32)
+        return logits.reshape(count, -1), Cache(past, position)
 
     def extend(
         self,
@@ -72,18 +97,16 @@ class Qwen25VL(nnx.Module):
         tokens: Int[Array, "B S"],
         positions: Int[Array, "B 3 S"] | None = None,
     ) -> tuple[Float[Array, "B S V"], Cache]:
-        """Appends S text tokens to every row; the caller keeps length + S within the cache."""
-        batch, count = tokens.shape
+        """Appends S text tokens to every question; the caller keeps within the cache's room."""
+        past, (batch, count) = cache.past, tokens.shape
         if positions is None:
             positions = cache.position[:, None] + jnp.arange(count)
             positions = jnp.broadcast_to(positions[:, None], (batch, 3, count))
-        slots = jnp.arange(jax.tree.leaves(cache.memory)[0].shape[-2])
-        mask = slots <= (cache.length[:, None] + jnp.arange(count))[..., None]  # [B, S, T]
-        x, memory = self.text(
-            self.text.embed(tokens), positions, mask, cache.memory, cache.length, remember=True
-        )
-        position = positions.max(axis=(1, 2)) + 1
-        return self.text.logits(x), Cache(memory, cache.length + count, position)
+        slots = jnp.arange(jax.tree.leaves(past.added)[0].shape[-2])
+        mask = slots <= (past.count[:, None] + jnp.arange(count))[..., None]  # [B, S, T]
+        x, added = self.text(self.text.embed(tokens), positions, mask, past, remember=True)
+        past = past._replace(added=added, count=past.count + count)
+        return self.text.logits(x), Cache(past, positions.max(axis=(1, 2)) + 1)
 
     def _embed(self, batch: Batch) -> Float[Array, "B S H"]:
         x = self.text.embed(batch["tokens"])

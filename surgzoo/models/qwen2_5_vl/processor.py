@@ -110,14 +110,16 @@ class QwenProcessor:
         visuals: Sequence[np.ndarray],
         *,
         fps: Sequence[float] = (),
+        generate: bool = False,
         bucket: Bucket | None = None,
     ) -> tuple[Example, int]:
         """Several conversations about the same visuals in one row; see the contract.
 
         Conversations are taken in order while they fit; the number that did is returned. Each must
-        begin with a user turn that places all visuals.
+        begin with a user turn that places all visuals. With `generate` last assistant messages are
+        left out.
 
-        Raises ValueError when not even the first fits.
+        Raises ValueError when not even the first fits, or when they begin differently.
         """
         for messages in conversations:
             self._check_visuals(messages, visuals, fps)
@@ -127,10 +129,17 @@ class QwenProcessor:
         prefix: list[_Piece] = []
         parts: list[list[_Piece]] = []
         total = 0
-        for messages in conversations:
-            pieces = self._pieces(messages, grids, seconds, generate=False)
+        for number, messages in enumerate(conversations):
+            if generate and messages and messages[-1].role == "assistant":
+                messages = messages[:-1]
+            pieces = self._pieces(messages, grids, seconds, generate)
             # What stands before the first text after the visuals is the same in all of them.
             cut = 1 + max((i for i, p in enumerate(pieces) if p.grid), default=-2) + 1
+            if number and pieces[:cut] != prefix:
+                raise ValueError(
+                    f"conversation {number} of a group does not begin as the first does: before "
+                    "and around the visuals all must have the same turns"
+                )
             prefix, part = pieces[:cut], pieces[cut:]
             size = sum(len(p.ids) for p in part)
             total = total or sum(len(p.ids) for p in prefix)

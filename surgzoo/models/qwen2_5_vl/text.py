@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from surgzoo.models.layers import parameter
-from surgzoo.models.layers.attention import attend
+from surgzoo.models.layers.attention import Shared, attend
 from surgzoo.models.layers.linear import Linear, linear
 from surgzoo.models.layers.mlp import SwiGLU
 from surgzoo.models.layers.norm import RMSNorm
@@ -36,6 +36,18 @@ class Memory(NamedTuple):
 Memories = Memory | tuple[Memory, ...]
 
 
+class Past(NamedTuple):
+    """What was read before: prompts, which F rows hold for B rows, and what each row added.
+
+    B / F neighbouring rows read the same prompt row, each what its `seen` lets it see.
+    """
+
+    prompts: Memories  # [F, K, P, D]
+    seen: Bool[Array, "B P"]
+    added: Memories  # [B, K, T, D]
+    count: Int[Array, " B"]  # filled slots of `added`
+
+
 class TextAttention(nnx.Module):
     """Grouped-query attention with biases on query, key and value."""
 
@@ -53,9 +65,11 @@ class TextAttention(nnx.Module):
         rotation: Rotation,
         mask: Bool[Array, "B S T"],
         memory: Memory | None,
+        shared: Shared | None,
         start: Int[Array, " B"] | None,
     ) -> tuple[Float[Array, "B S H"], Memory]:
-        """The output, and `memory` with the new keys and values from slot `start` of each row on.
+        """The output, and `memory` with the new keys and values from slot `start` of each
+        row on.
 
         Without a memory T is S, and the result holds the new keys and values alone.
         """
@@ -67,7 +81,7 @@ class TextAttention(nnx.Module):
         if memory is not None:
             # Written before it is read: the other way round the compiler copies it at every token.
             new = jax.tree.map(lambda old, add: _write(old, add, start), memory, new)
-        out = attend(q, *new, mask).reshape(batch, length, -1)
+        out = attend(q, *new, mask, shared).reshape(batch, length, -1)
         return self.out(out), new
 
 
@@ -83,8 +97,8 @@ class TextLayer(nnx.Module):
             config.width, config.mlp, ("embed", "mlp"), rngs=rngs, bias=False, out_gain=out_gain
         )
 
-    def __call__(self, x, rotation, mask, memory, start):
-        out, memory = self.attention(self.norm1(x), rotation, mask, memory, start)
+    def __call__(self, x, rotation, mask, memory, shared, start):
+        out, memory = self.attention(self.norm1(x), rotation, mask, memory, shared, start)
         x = x + out
         return x + self.mlp(self.norm2(x)), memory
 
@@ -118,23 +132,30 @@ class TextTower(nnx.Module):
         x: Float[Array, "B S H"],
         positions: Int[Array, "B 3 S"],
         mask: Bool[Array, "B S T"],
-        memory: Memories | None = None,
-        start: Int[Array, " B"] | None = None,
+        past: Past | None = None,
         remember: bool = False,
     ) -> tuple[Float[Array, "B S H"], Memories | None]:
         """Final hidden states and, with `remember`, the keys and values of all T slots.
 
-        With `memory` its T slots are attended to, after the new tokens were written from slot
-        `start` of each row on; without it T is S.
+        With `past` the T slots are those of `past.added`, with the new tokens written from slot
+        `past.count` of each row on; the prompts are attended to as well. Without it T is S.
         """
         text = self.config
         rotation = mrope(positions, text.head_dim, text.mrope_sections, text.rope_theta)
+        seen, start, per_layer = None, None, None
+        if past is not None:
+            seen = jnp.broadcast_to(past.seen[:, None], (*mask.shape[:2], past.seen.shape[-1]))
+            start, per_layer = past.count, (past.prompts, past.added)
+            if not isinstance(past.added, Memory):  # layers side by side: a pair a layer
+                per_layer = tuple(zip(*per_layer, strict=True))
 
-        def step(x, layer, memory):
-            x, new = layer(x, rotation, mask, memory, start)
+        def step(x, layer, memories):
+            prompts, added = memories or (None, None)
+            shared = None if prompts is None else Shared(*prompts, seen)
+            x, new = layer(x, rotation, mask, added, shared, start)
             return x, new if remember else None
 
-        x, new = run_layers(self.layers, step, x, memory, self.remat)
+        x, new = run_layers(self.layers, step, x, per_layer, self.remat)
         return self.norm(x), new
 
     def logits(self, x: Float[Array, "*B H"]) -> Float[Array, "*B V"]:
@@ -148,7 +169,9 @@ def _write(
 ) -> Float[Array, "B K T D"]:
     """`new` in the slots start[b], start[b] + 1, ... of row b; beyond the last slot it is dropped.
 
-    One scatter on the array as it lies; a vmapped slice update would move its axes about.
+    One scatter on the array as it lies; a vmapped slice update would move its axes about, and one
+    slice update for all rows is fused twice over (into the product and into the result), for which
+    XLA:CPU copies the whole array at every token.
     """
     rows = jnp.arange(start.size)[:, None]
     slots = start[:, None] + jnp.arange(new.shape[-2])
