@@ -28,7 +28,8 @@ def main(argv: list[str]) -> None:
         raise ValueError(f"unexpected argument {argv[1]}; see surgzoo compare --help")
     if len(_PREDICTIONS.value) != 2:
         raise ValueError("say which two with --predictions=FIRST.jsonl,SECOND.jsonl")
-    from surgzoo.evaluate.compare import compare, save, table
+    from surgzoo.evaluate.compare import compare, save
+    from surgzoo.evaluate.report import tables
     from surgzoo.tasks.wording import Wording
 
     first, second = map(Path, _PREDICTIONS.value)
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> None:
         seed=_SEED.value,
     )
     names = (first.stem, second.stem) if first.stem != second.stem else (str(first), str(second))
-    print(table(found, names))
+    print(tables.differences(found, names))
     if _OUT.value:
         save(found, _OUT.value)
         print(f"comparison: {_OUT.value}")

@@ -207,8 +207,7 @@ def score_baselines(
     predictions = baseline_predictions(training, truth)
     scores: dict[str, dict[str, Scores]] = {}
     for task, rules in predictions.items():
-        asked = {id: item for id, item in truth.conversations.items() if item.task == task}
-        alone = dataclasses.replace(truth, tasks={task: truth.tasks[task]}, conversations=asked)
+        alone = truth.of_task(task)
         scores[task] = {
             name: score_predictions(items, alone, missing=missing, groups=groups)
             for name, items in rules.items()

@@ -13,11 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from surgzoo.evaluate.predictions import PredictionsError, read_predictions
-from surgzoo.evaluate.report import markdown, words
 from surgzoo.evaluate.score import FEWEST_VIDEOS, Graded, grade, stacked, tallies
 from surgzoo.evaluate.truth import Truth, load_truth, named, uncollected
 from surgzoo.metrics import bootstrap
-from surgzoo.tasks import tasks
 from surgzoo.tasks.base import Scored
 from surgzoo.tasks.wording import Wording
 
@@ -143,39 +141,3 @@ def save(found: Sequence[Comparison], path: str | Path) -> None:
     """Writes the comparison as JSON."""
     rows = [{**dataclasses.asdict(item), "verdict": item.verdict} for item in found]
     Path(path).write_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def table(found: Sequence[Comparison], names: tuple[str, str] = ("first", "second")) -> str:
-    """A line a task, for a terminal, also valid Markdown."""
-    lines = []
-    for item in found:
-        unit = tasks.get(item.task).scales.get(item.headline)
-        scale, digits = (100, 1) if unit is None else (1, 2)
-        bounds = "–"
-        if item.interval is not None:
-            bounds = " to ".join(
-                f"{scale * v:+.{digits}f}".replace("-", "−") for v in item.interval
-            )
-        lines.append(
-            (
-                words.title(item.task),
-                words.title(item.headline),
-                words.figure(item.first, unit),
-                words.figure(item.second, unit),
-                words.signed(item.difference, unit),
-                bounds,
-                "–" if item.p is None else f"{item.p:.3f}" if item.p >= 0.001 else "<0.001",
-                f"{item.answers:,} / {item.operations}",
-                item.verdict,
-            )
-        )
-    head = ("task", "metric", *names, "difference", "95 %", "p", "answers / operations", "verdict")
-    text = markdown.table(head, lines, {2, 3, 4, 6, 7}) + "\n"
-    for name, lacking in zip(names, _lacking(found), strict=True):
-        if lacking:
-            text += f"\n{lacking:,} answers of {name} were left out: the other file lacks them.\n"
-    return text
-
-
-def _lacking(found: Sequence[Comparison]) -> tuple[int, int]:
-    return sum(item.only_first for item in found), sum(item.only_second for item in found)

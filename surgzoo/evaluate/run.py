@@ -11,17 +11,14 @@ from typing import Any
 
 from surgzoo.core import config as config_lib
 from surgzoo.data import pipeline
-from surgzoo.data.conversations import conversations
-from surgzoo.db.schema import Conversation
 from surgzoo.db.store import NotPreparedError
 from surgzoo.evaluate import findings
 from surgzoo.evaluate.benchmarks import running
 from surgzoo.evaluate.benchmarks.definition import Protocol
 from surgzoo.evaluate.benchmarks.result import BenchmarkResult
-from surgzoo.evaluate.predict import predict
 from surgzoo.evaluate.predictions import read_predictions
-from surgzoo.evaluate.predictors.local import Restored, restore
-from surgzoo.evaluate.predictors.questions import take
+from surgzoo.evaluate.predictors.local import Restored, answer, restore
+from surgzoo.evaluate.predictors.questions import questions
 from surgzoo.evaluate.report import report as write_report
 from surgzoo.evaluate.report import tables
 from surgzoo.evaluate.score import score
@@ -68,29 +65,19 @@ def evaluate(
         experiment.data.wording, protocol=settings.protocol, thinking=False
     )
 
-    items = [
-        item
-        for source in settings.sources
-        for task in settings.tasks
-        for item in take(
-            list(
-                conversations(
-                    stores(source), task, settings.split, scheme=settings.scheme, wording=wording
-                )
-            ),
-            settings.limit,
-        )
-    ]
-    if not items:
-        raise ValueError(
-            f"nothing to ask: {', '.join(settings.sources)} have no {', '.join(settings.tasks)} "
-            f"labels in the {settings.split} split"
-        )
-
+    items = questions(
+        stores,
+        settings.sources,
+        settings.tasks,
+        settings.split,
+        scheme=settings.scheme,
+        wording=wording,
+        limit=settings.limit,
+    )
     found = restore(run_dir, experiment, step)
     folder = run_dir / f"eval-{settings.split}"
     name = found.name
-    _ask(found, items, stores, folder / "predictions.jsonl", settings)
+    answer(found, items, stores, folder / "predictions.jsonl", settings)
     pitfalls = _pitfalls(run_dir, experiment, found, settings, stores)
     findings.save(pitfalls, folder / "findings.json")
     if settings.split in ("test", "all"):
@@ -158,7 +145,7 @@ def evaluate_benchmark(
     found = restore(run_dir, experiment, step)
     folder = run_dir / f"bench-{name}-{asked.protocol}"
     path = folder / "predictions.jsonl"
-    _ask(found, asked.conversations(), pipeline.Stores(asked.data_dir), path, settings)
+    answer(found, asked.conversations(), pipeline.Stores(asked.data_dir), path, settings)
     result = running.score(
         asked,
         list(read_predictions(path)),
@@ -169,28 +156,6 @@ def evaluate_benchmark(
     result.save(folder / "benchmark.json")
     findings.record(run_dir, found.step, name)
     return result
-
-
-def _ask(
-    found: Restored,
-    items: Sequence[Conversation],
-    stores: pipeline.Stores,
-    path: Path,
-    settings: EvalConfig,
-) -> None:
-    """Appends an answer to every question that `path` does not answer yet."""
-    predict(
-        found.model,
-        found.params,
-        found.processor,
-        items,
-        stores,
-        path,
-        name=found.name,
-        mesh=found.mesh,
-        batch_size=settings.batch_size,
-        max_new_tokens=settings.max_new_tokens,
-    )
 
 
 def _selection(run_dir: Path, experiment: Experiment, found: Restored) -> list[findings.Finding]:

@@ -46,6 +46,11 @@ class Truth:
         """The video that a conversation of this truth is about."""
         return self.videos[place(conversation_id)].video
 
+    def of_task(self, name: str) -> Truth:
+        """The part that is about one task."""
+        asked = {id: item for id, item in self.conversations.items() if item.task == name}
+        return dataclasses.replace(self, conversations=asked, tasks={name: self.tasks[name]})
+
 
 def place(conversation_id: str) -> str:
     """ "source.config/video" of a conversation's id."""

@@ -6,6 +6,7 @@ import pytest
 
 from surgzoo.evaluate import compare as lib
 from surgzoo.evaluate.predictions import PredictionsError
+from surgzoo.evaluate.report import tables
 
 
 def of(lines, task):
@@ -57,7 +58,7 @@ def test_only_common_questions_count(data_dir, truth, perfect, write):
     first, second = write(lines[:100], "first.jsonl"), write(lines[20:], "second.jsonl")
     found = one(lib.compare(first, second, data_dir))
     assert (found.answers, found.only_first, found.only_second) == (80, 20, 20)
-    text = lib.table(lib.compare(first, second, data_dir), ("one", "two"))
+    text = tables.differences(lib.compare(first, second, data_dir), ("one", "two"))
     assert "20 answers of one were left out" in text and "| Phase recognition" in text
     with pytest.raises(PredictionsError, match="nothing to compare"):
         lib.compare(write(lines[:5], "a.jsonl"), write(lines[5:9], "b.jsonl"), data_dir)

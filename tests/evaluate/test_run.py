@@ -12,6 +12,7 @@ from surgzoo.data.pipeline import Stores
 from surgzoo.db.store import Store
 from surgzoo.evaluate import predict as predict_module
 from surgzoo.evaluate import run
+from surgzoo.evaluate.predictors.questions import take
 from surgzoo.train.experiment import EvalConfig
 from surgzoo.train.loop import train
 from tests.train.toy_run import experiment
@@ -89,9 +90,9 @@ def test_no_checkpoint_and_nothing_to_ask_are_explained(trained, tmp_path):
 
 
 def test_take_is_even():
-    assert run.take(list(range(10)), None) == list(range(10))
-    assert run.take(list(range(10)), 5) == [0, 2, 4, 6, 8]
-    assert run.take(list(range(3)), 5) == [0, 1, 2]
+    assert take(list(range(10)), None) == list(range(10))
+    assert take(list(range(10)), 5) == [0, 2, 4, 6, 8]
+    assert take(list(range(3)), 5) == [0, 1, 2]
 
 
 def test_a_run_as_predictor_writes_the_same_answers(trained, small_data, tmp_path):

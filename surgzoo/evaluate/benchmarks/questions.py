@@ -51,14 +51,8 @@ def load(
             wording=Wording(protocol=put_by),
         )
         for name, item in members.items():
-            found[item.name] = _chosen(of_task(whole, name), item, protocol, limit)
+            found[item.name] = _chosen(whole.of_task(name), item, protocol, limit)
     return {item.name: found[item.name] for item in sets}
-
-
-def of_task(truth: Truth, name: str) -> Truth:
-    """The part of a truth that is about one task."""
-    conversations = {id: c for id, c in truth.conversations.items() if c.task == name}
-    return dataclasses.replace(truth, conversations=conversations, tasks={name: truth.tasks[name]})
 
 
 def _chosen(truth: Truth, asked: BenchmarkSet, protocol: Protocol, limit: int | None) -> Truth:

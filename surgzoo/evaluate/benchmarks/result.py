@@ -11,7 +11,8 @@ import numpy as np
 
 from surgzoo.evaluate.benchmarks.definition import Combine, Protocol
 from surgzoo.evaluate.findings import Finding
-from surgzoo.evaluate.report.words import figure, percent, title
+from surgzoo.evaluate.report import markdown
+from surgzoo.evaluate.report.words import figure, interval, title
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +140,7 @@ class BenchmarkResult:
         """Sets, totals and findings, for a terminal; also valid Markdown."""
         head = ("set", "metric", "score", "95 %", "baseline", "asked", "answered", "unparsed")
         rows = [_cells(item) for item in self.sets]
-        text = [_aligned([head, *rows])]
+        text = [markdown.table(head, rows)]
         lacking = [item for item in self.sets if item.status != "scored"]
         if lacking:
             text.append("\n".join(f"- {item.name}: {item.status}. {item.why}" for item in lacking))
@@ -161,7 +162,7 @@ class BenchmarkResult:
             if key in item.metrics
         ]
         if details:
-            text += ["## Other metrics", _aligned([("set", "metric", "value"), *details])]
+            text += ["## Other metrics", markdown.table(("set", "metric", "value"), details)]
         text.append("## Questions")
         text += [_about(item) for item in self.sets]
         text += ["## Facts", self.facts, self.ours, f"surgzoo {self.surgzoo}"]
@@ -221,17 +222,12 @@ def _grouped(sets: Sequence[SetResult]) -> dict[str, list[SetResult]]:
 def _cells(item: SetResult) -> tuple[str, ...]:
     if item.status != "scored":
         return (item.name, title(item.metric), "–", "–", "–", "–", "–", "–")
-    low_high = "–"
-    if item.interval is not None:
-        low, high = item.interval
-        plain = item.unit is None
-        low_high = f"{percent(low)}–{percent(high)}" if plain else f"{low:.2f}–{high:.2f}"
     best = item.baseline
     return (
         item.name,
         title(item.metric),
         figure(item.value, item.unit),
-        low_high,
+        interval(item.interval, item.unit),
         "–" if best is None else f"{figure(best[1], item.unit)} ({best[0]})",
         f"{item.asked:,}",
         f"{item.answered:,}",
@@ -249,15 +245,3 @@ def _about(item: SetResult) -> str:
         lines.append("\n".join(f"> {line}" for line in item.prompt.splitlines()))
     lines += [item.facts, item.ours and f"This project's choice: {item.ours}"]
     return "\n\n".join(line for line in lines if line)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns are also aligned as plain text."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
-        for row in cells
-    ]
-    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]])

@@ -13,10 +13,10 @@ from surgzoo.core import parallel
 from surgzoo.core.contract import Processor
 from surgzoo.data.media import Stores
 from surgzoo.db.schema import Conversation
-from surgzoo.evaluate.predict import predict as ask
+from surgzoo.evaluate.predict import Throughput, predict
 from surgzoo.models.build import model_config
 from surgzoo.train.checkpoint import Checkpointer
-from surgzoo.train.experiment import Experiment
+from surgzoo.train.experiment import EvalConfig, Experiment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,23 +61,18 @@ def restore(run_dir: str | Path, experiment: Experiment, step: int | None = None
     return Restored(name, step, meta, model, params, processor, mesh)
 
 
-def predict(
-    run_dir: str | Path,
-    experiment: Experiment,
+def answer(
+    found: Restored,
     conversations: Sequence[Conversation],
     stores: Stores,
     path: str | Path,
-    *,
-    step: int | None = None,
-    batch_size: int | None = None,
-) -> int:
-    """Appends the answers of a run's model to `path`; returns how many were asked now.
+    settings: EvalConfig,
+) -> Throughput:
+    """Appends an answer to every question that `path` does not answer yet.
 
-    Questions that the file already answers are not asked. Raises FileNotFoundError when the run has
-    no checkpoint, PredictionsError when the file holds the answers of another model.
+    Raises PredictionsError when the file holds the answers of another model.
     """
-    found = restore(run_dir, experiment, step)
-    return ask(
+    return predict(
         found.model,
         found.params,
         found.processor,
@@ -86,6 +81,6 @@ def predict(
         path,
         name=found.name,
         mesh=found.mesh,
-        batch_size=batch_size or experiment.eval.batch_size,
-        max_new_tokens=experiment.eval.max_new_tokens,
-    ).questions
+        batch_size=settings.batch_size,
+        max_new_tokens=settings.max_new_tokens,
+    )

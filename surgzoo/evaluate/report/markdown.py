@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 def table(
     head: Sequence[str], lines: Sequence[Sequence[str]], numeric: Collection[int] = ()
 ) -> str:
-    """`numeric` columns are set to the right."""
+    """`numeric` columns are set to the right. A bar inside a cell is escaped."""
+    lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
 
     def join(cells: Sequence[str]) -> str:

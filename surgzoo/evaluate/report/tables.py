@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from surgzoo.evaluate.baselines import BASELINES, strongest
-from surgzoo.evaluate.report import markdown
-from surgzoo.evaluate.report.words import figure, percent, seconds, signed, title
+from surgzoo.evaluate.compare import Comparison
+from surgzoo.evaluate.report import markdown, words
+from surgzoo.evaluate.report.words import figure, seconds, signed, title
 from surgzoo.evaluate.score import Row, Scores
 from surgzoo.tasks import tasks
 
@@ -139,12 +140,7 @@ def summary(scores: Scores, baselines: Baselines) -> str:
 
 def interval(row: Row) -> str:
     """ "71.2–80.4", or a dash for too few videos."""
-    if row.interval is None:
-        return "–"
-    low, high = row.interval
-    if unit(row.task, row.headline) is None:
-        return f"{percent(low)}–{percent(high)}"
-    return f"{low:.2f}–{high:.2f}"
+    return words.interval(row.interval, unit(row.task, row.headline))
 
 
 def notes(scores: Scores) -> list[str]:
@@ -163,3 +159,39 @@ def notes(scores: Scores) -> list[str]:
             "left out."
         )
     return out
+
+
+def differences(found: Sequence[Comparison], names: tuple[str, str] = ("first", "second")) -> str:
+    """A line a task, for a terminal, also valid Markdown."""
+    lines = []
+    for item in found:
+        kind = unit(item.task, item.headline)
+        scale, digits = (100, 1) if kind is None else (1, 2)
+        bounds = "–"
+        if item.interval is not None:
+            bounds = " to ".join(
+                f"{scale * v:+.{digits}f}".replace("-", "−") for v in item.interval
+            )
+        lines.append(
+            (
+                title(item.task),
+                title(item.headline),
+                figure(item.first, kind),
+                figure(item.second, kind),
+                signed(item.difference, kind),
+                bounds,
+                "–" if item.p is None else f"{item.p:.3f}" if item.p >= 0.001 else "<0.001",
+                f"{item.answers:,} / {item.operations}",
+                item.verdict,
+            )
+        )
+    head = ("task", "metric", *names, "difference", "95 %", "p", "answers / operations", "verdict")
+    text = markdown.table(head, lines, {2, 3, 4, 6, 7}) + "\n"
+    for name, lacking in zip(names, _lacking(found), strict=True):
+        if lacking:
+            text += f"\n{lacking:,} answers of {name} were left out: the other file lacks them.\n"
+    return text
+
+
+def _lacking(found: Sequence[Comparison]) -> tuple[int, int]:
+    return sum(item.only_first for item in found), sum(item.only_second for item in found)

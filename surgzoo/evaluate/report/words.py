@@ -56,6 +56,14 @@ def figure(value: float | None, unit: str | None = None) -> str:
     return f"{value:.2f} {unit}" if unit else f"{value:.3f}"
 
 
+def interval(bounds: tuple[float, float] | None, unit: str | None = None) -> str:
+    """ "71.2–80.4", in percent for a fraction (None); a dash where there is none."""
+    if bounds is None:
+        return "–"
+    low, high = bounds
+    return f"{percent(low)}–{percent(high)}" if unit is None else f"{low:.2f}–{high:.2f}"
+
+
 def signed(value: float | None, unit: str | None = None) -> str:
     """A difference with its sign, of fractions in percentage points, else in the unit."""
     if value is None:
