@@ -1,5 +1,6 @@
 # make quickstart   set up, then the main job on the embedded default data (about 15 minutes on 2 cores)
 # make test         set up with the test oracles, then lint and all tests
+# make bench        set up with the peers, then measure beside them (see docs/performance.md)
 # make clean        remove the environment
 #
 # Needs Python 3.11 or newer, found as $(PYTHON); everything else is installed into $(VENV).
@@ -12,10 +13,10 @@ BIN := $(VENV)/bin
 CONSTRAINTS = constraints/$(shell $(PYTHON) -c 'import sys; print("python311" if sys.version_info < (3, 12) else "python312")').txt
 
 # XLA on a CPU asks for its work space anew at every step; keeping it saves a quarter of the time.
-MALLOC = GLIBC_TUNABLES=glibc.malloc.hugetlb=1 MALLOC_MMAP_MAX_=0 \
+MALLOC = GLIBC_TUNABLES=glibc.malloc.hugetlb=1 MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 \
 	MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test lint bench clean
 .DELETE_ON_ERROR:
 
 quickstart: $(VENV)/.installed
@@ -27,6 +28,9 @@ test: $(VENV)/.installed-dev lint
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/surgzoo bench
 
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "surgzoo needs Python 3.11 or newer; none was found. Set PYTHON=..."; exit 1; }

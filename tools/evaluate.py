@@ -2,6 +2,7 @@
 
   surgzoo evaluate --run_dir=runs/first
   surgzoo evaluate --run_dir=runs/first --split=val --limit=200
+  surgzoo evaluate --run_dir=runs/first --decoding=constrained
   surgzoo evaluate --run_dir=runs/first --benchmark=surgvlm_bench --protocol=choice
 
 Writes predictions.jsonl, scores.json, summary.md and report.html into <run_dir>/eval-<split>, or of
@@ -25,6 +26,7 @@ _BENCHMARK = flags.DEFINE_string("benchmark", None, "a registered benchmark in p
 _PROTOCOL = flags.DEFINE_enum("protocol", None, ["open", "choice"], "default as in the config")
 _STEP = flags.DEFINE_integer("step", None, "checkpoint to use; default the newest")
 _BATCH = flags.DEFINE_integer("batch_size", None, "default as in the config")
+_DECODING = flags.DEFINE_list("decoding", None, "constrained,beams=4 or temperature=0.7,top_p=0.9")
 _REPORT = flags.DEFINE_bool("report", True, "also write report.html")
 
 
@@ -33,8 +35,10 @@ def main(argv: list[str]) -> None:
         raise ValueError(f"unexpected argument {argv[1]}; see surgzoo evaluate --help")
     if not _RUN_DIR.value:
         raise ValueError("say which run with --run_dir=runs/NAME")
+    from surgzoo.evaluate.predictors.local import read_decoding
     from surgzoo.evaluate.run import evaluate, evaluate_benchmark
 
+    decoding = read_decoding(_DECODING.value or ())
     if _BENCHMARK.value:
         given = [f.name for f in (_SOURCES, _TASKS, _SPLIT) if f.value is not None]
         if given:
@@ -47,6 +51,7 @@ def main(argv: list[str]) -> None:
             protocol=_PROTOCOL.value,
             limit=_LIMIT.value,
             batch_size=_BATCH.value,
+            **decoding,
         )
         print(scored.table())
         return
@@ -64,6 +69,7 @@ def main(argv: list[str]) -> None:
         step=_STEP.value,
         report=_REPORT.value,
         **{name: value for name, value in changes.items() if value is not None},
+        **decoding,
     )
     print(result.table)
     for finding in result.findings:

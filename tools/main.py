@@ -26,7 +26,9 @@ COMMANDS = {
     "prepare": "turn a source dataset into prepared records",
     "build_db": "conversations of all tasks from prepared sources: SurgΣ-DB",
     "derive": "make what a source lacks: smoke over clear frames, depth maps",
+    "plan": "will it fit? memory of a training step on each device, before it is run",
     "train": "train an experiment config; continues where it stopped",
+    "weights": "write the weights of a run for transformers, peft and servers",
     "export": "write conversations or boxes for other trainers",
     "evaluate": "ask a trained model the questions of a split -> predictions.jsonl",
     "card": "what the prepared sources hold: counts, charts, samples -> card.html",
@@ -36,7 +38,9 @@ COMMANDS = {
     "score": "score any predictions file against prepared data -> scores.json",
     "compare": "two predictions files on the same questions: difference, interval, test",
     "report": "one HTML page with tables, frames and curves of a run",
+    "bench": "measure speed and memory beside other programs; one table",
 }
+_MODULES = {"bench": "run_bench"}  # of another name: bench/ holds the programs that it runs
 
 # Errors that tell the user what to do; anything else keeps its traceback, as do these with
 # --verbosity=1.
@@ -59,7 +63,7 @@ def main() -> None:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         sys.exit(f"surgzoo: there is no command '{command}'.{hint}\n\n{_overview()}")
-    module = importlib.import_module(f"surgzoo.tools.{command}")
+    module = importlib.import_module(f"surgzoo.tools.{_MODULES.get(command, command)}")
     if any(argument in ("-h", "--help") for argument in arguments[1:]):
         print(_help(command, module))
         return

@@ -74,7 +74,7 @@ def override(config: C, key: str, text: str) -> C:
 def _override(config: Any, path: list[str], text: str, key: str) -> Any:
     name, rest = path[0], path[1:]
     if isinstance(config, Mapping):
-        return {**config, name: _literal(text) if not rest else _fail_depth(key)}
+        return {**config, ".".join(path): _literal(text)}  # the keys of mappings may have dots
     if isinstance(config, tuple) and rest:
         if not name.isdigit() or int(name) >= len(config):
             raise ConfigError(f"--{PREFIX}.{key}: '{name}' is not an index below {len(config)}")
@@ -100,10 +100,6 @@ def _override(config: Any, path: list[str], text: str, key: str) -> Any:
         except (ValueError, SyntaxError, TypeError) as error:
             raise ConfigError(f"--{PREFIX}.{key}={text}: not a {_show(hint)} ({error})") from None
     return dataclasses.replace(config, **{name: value})
-
-
-def _fail_depth(key: str) -> Any:
-    raise ConfigError(f"--{PREFIX}.{key}: a mapping takes one level of names")
 
 
 def _show(hint: Any) -> str:

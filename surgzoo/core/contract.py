@@ -11,11 +11,11 @@ D = channels * temporal_patch * patch * patch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol, TypedDict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, NotRequired, Protocol, TypedDict
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 
 class Example(TypedDict):
@@ -24,12 +24,15 @@ class Example(TypedDict):
     tokens: Int[np.ndarray, S]  # int32, pad id where segments == 0
     positions: Int[np.ndarray, "3 S"]  # int32 M-RoPE (time, height, width)
     segments: Int[np.ndarray, S]  # int32, 0 = padding; tokens attend inside their segment ...
-    prefix: Int[np.ndarray, S]  # int32 ... and in this earlier segment of the row (0 = none)
+    # int32 ... and in this earlier segment of the row (0 = none). A batch leaves it out where no
+    # row of the run has one: known when tracing, it lets attention take a kernel for segments.
+    prefix: NotRequired[Int[np.ndarray, S]]
     loss_mask: Float[np.ndarray, S]  # float32, weight of *predicting* tokens[i] (0 on the prompt)
     vision_index: Int[
         np.ndarray, S
     ]  # int32, row of the merged vision tokens that stands here, or -1
-    patches: Float[np.ndarray, "P D"]  # float32, normalised pixels; merge-unit-major order
+    patches: Float[np.ndarray, "P D"]  # float32, normalised pixels; those of a token adjoin,
+    # ... the tokens of a window adjoin, and the windows of a frame
     patch_hw: Int[np.ndarray, "P 2"]  # int32 row and column of the patch in its image's grid
     patch_window: Int[np.ndarray, P]  # int32 window id, unique in the row; -1 = padding
     patch_frame: Int[np.ndarray, P]  # int32 id of the image or temporal slice; -1 = padding
@@ -54,11 +57,32 @@ class Message(NamedTuple):
     images: int = 0
 
 
+class GroupSize(NamedTuple):
+    """What conversations about the same visuals take of a row."""
+
+    prefix: int  # tokens that stand once: up to the end of the visuals
+    questions: tuple[int, ...]  # tokens of each conversation behind them
+    patches: int
+
+
+class Vocabulary(NamedTuple):
+    """The tokens of a processor, for decoding that admits only some texts.
+
+    `pieces` are the bytes of each id, None for one that stands for no text. `encode` spells a text
+    as the tokenizer does, without special tokens.
+    """
+
+    pieces: tuple[bytes | None, ...]
+    encode: Callable[[str], Sequence[int]]
+
+
 class Processor(Protocol):
     """Text and pixels in, `Example` out; and back from token ids to text.
 
     `visuals` holds one entry per image (uint8 RGB, shape H W 3) or video (uint8 RGB, shape T H W 3,
-    with its frame rate in `fps`).
+    with its frame rate in `fps`). They come as stored, or `fitted`: already in the size that this
+    processor gives for the stored one, so that who decodes them can aim at that size. Whatever
+    is said of places in a picture is relative to its sides and means the same in both.
     """
 
     buckets: tuple[Bucket, ...]
@@ -72,6 +96,7 @@ class Processor(Protocol):
         fps: Sequence[float] = (),
         generate: bool = False,
         bucket: Bucket | None = None,
+        fitted: bool = False,
     ) -> Example:
         """One row in the smallest bucket that holds it (or in `bucket`).
 
@@ -89,6 +114,7 @@ class Processor(Protocol):
         fps: Sequence[float] = (),
         generate: bool = False,
         bucket: Bucket | None = None,
+        fitted: bool = False,
     ) -> tuple[Example, int]:
         """One row with several conversations about the same visuals, and how many of them fitted.
 
@@ -99,6 +125,43 @@ class Processor(Protocol):
         """
         ...
 
+    def resized_size(self, height: int, width: int, *, video: bool = False) -> tuple[int, int]:
+        """Height and width in pixels that a stored image, or video frame, is resized to."""
+        ...
+
+    def clip_size(
+        self, height: int, width: int, frames: int, tokens: int | None = None
+    ) -> tuple[int, int]:
+        """Height and width in pixels of the frames of a clip that may take `tokens` vision tokens.
+
+        Raises ValueError, naming the sizes, when that many frames cannot be made small enough.
+        """
+        ...
+
+    def resize(
+        self, frame: UInt8[np.ndarray, "h w 3"], height: int, width: int
+    ) -> UInt8[np.ndarray, "height width 3"]:
+        """A frame in another size, as `encode` resizes what is not fitted."""
+        ...
+
+    def measure_group(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        visuals: Sequence[np.ndarray],
+        *,
+        fps: Sequence[float] = (),
+        fitted: bool = False,
+    ) -> GroupSize:
+        """What `encode_group` would fill of a row that holds all of them; pixels are not looked at.
+
+        The visuals need no memory of their own: of each, the shape is read.
+        """
+        ...
+
     def decode(self, tokens: Sequence[int]) -> str:
         """Token ids to text; stops at the first end token, special tokens are left out."""
+        ...
+
+    def vocabulary(self) -> Vocabulary:
+        """The tokens; only constrained decoding asks for them."""
         ...

@@ -49,17 +49,25 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, seq: int = 1, devi
     Raises ValueError when the sizes do not multiply to the number of devices.
     """
     devices = jax.devices() if devices is None else list(devices)
+    sizes = mesh_sizes(len(devices), data, fsdp, tensor, seq)
+    return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * 4, devices=devices)
+
+
+def mesh_sizes(
+    devices: int, data: int = -1, fsdp: int = 1, tensor: int = 1, seq: int = 1
+) -> tuple[int, int, int, int]:
+    """The sizes of the four axes over so many devices, of which one may be given as -1."""
     sizes = [data, fsdp, tensor, seq]
     if sizes.count(-1) > 1:
         raise ValueError(f"mesh sizes {dict(zip(AXES, sizes, strict=True))}: only one may be -1")
     known = math.prod(size for size in sizes if size != -1)
-    sizes = [len(devices) // known if size == -1 else size for size in sizes]
-    if math.prod(sizes) != len(devices) or min(sizes) < 1:
+    sizes = [devices // known if size == -1 else size for size in sizes]
+    if math.prod(sizes) != devices or min(sizes) < 1:
         raise ValueError(
             f"mesh {dict(zip(AXES, sizes, strict=True))} needs {math.prod(sizes)} devices, there "
-            f"are {len(devices)}"
+            f"are {devices}"
         )
-    return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * 4, devices=devices)
+    return tuple(sizes)
 
 
 def param_specs(
@@ -133,6 +141,19 @@ def check_sharded(abstract: Any, specs: Any, mesh: Mesh, limit: float = 0.1) -> 
             f"{limit:.0%}). Largest: {worst}. Give them logical axis names or change the mesh."
         )
     return share
+
+
+def keep_rows_cut(x: jax.Array) -> jax.Array:
+    """`x` with its first axis, the rows of a batch, cut over data x fsdp as the batch is.
+
+    Inside of `jax.sharding.use_abstract_mesh`; elsewhere, or where the rows do not divide, `x`.
+    Said at every layer because parameters are cut over fsdp along their width: left to itself the
+    compiler cuts activations that way too and holds all rows on every device.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or x.shape[0] % (mesh.shape["data"] * mesh.shape["fsdp"]):
+        return x
+    return jax.lax.with_sharding_constraint(x, BATCH)
 
 
 def shard_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:

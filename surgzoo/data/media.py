@@ -8,15 +8,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import simplejpeg
 
+from surgzoo.data.jpeg import MediaError, decode_jpeg
 from surgzoo.db.records import PICTURES
 from surgzoo.db.schema import Media
 from surgzoo.db.store import Store
-
-
-class MediaError(ValueError):
-    """A stored frame that cannot be decoded; names the record."""
 
 
 @dataclasses.dataclass
@@ -37,11 +33,13 @@ class Stores:
 
 
 class MediaReader:
-    """Decodes media.
+    """Decodes media as they are stored; what a model is shown, `ModelReader` reads.
 
     An image is (H, W, 3) uint8 RGB, a clip (T, H, W, 3). A map is as it is stored: (H, W) uint8 or
     uint16, or RGB for `clean` and `smoke`; several of them have the frames in front.
     """
+
+    fitted = False  # see core/contract.py: Processor
 
     def __init__(self, stores: Callable[[str, str], Store]):
         self._stores = stores
@@ -63,17 +61,6 @@ class MediaReader:
                 frames.append(decode_map(store.map(media.video, index, media.kind), where))
         single = media.kind != "clip" and media.count == 1
         return frames[0] if single else np.stack(frames)
-
-
-def decode_jpeg(data: bytes, where: str) -> np.ndarray:
-    """Encoded JPEG to (H, W, 3) uint8 RGB. Raises MediaError that names the record."""
-    try:
-        return simplejpeg.decode_jpeg(data, colorspace="RGB")
-    except ValueError as error:
-        raise MediaError(
-            f"the stored image {where} cannot be decoded ({error}); prepare its source again with "
-            f"--overwrite"
-        ) from error
 
 
 def decode_map(data: bytes, where: str) -> np.ndarray:

@@ -14,9 +14,14 @@ from typing import Any
 import grain
 import numpy as np
 
-from surgzoo.core.contract import Bucket, Example, Message, Processor
+from surgzoo.core.contract import Bucket, Example, GroupSize, Message, Processor
 from surgzoo.data.conversations import conversations
+from surgzoo.data.jpeg import Decode
 from surgzoo.data.media import MediaReader, Stores
+from surgzoo.data.model_reader import ModelReader
+from surgzoo.data.packed import PackedRows, Piece, Place
+from surgzoo.data.packing import join
+from surgzoo.data.sampling import VideoConfig
 from surgzoo.data.units import Units
 from surgzoo.db import schema
 from surgzoo.db.conversation_store import DATABASE, ConversationStore, Selection, media_key
@@ -61,7 +66,14 @@ class DataConfig:
       batch_size: rows a step over all devices.
       group: put the questions about one frame into one row, as many as fit (in an order drawn by
         the weights); the frame is then encoded once for all of them.
+      pack: fill rows with the questions of several frames, clips and texts, which do not see each
+        other; `batch_size` counts packed rows. With `group`, questions that find no room in their
+        frame's row are then asked in another one instead of at another visit.
+      pack_window: frames, clips and texts that are packed together. More fill the rows better and
+        are planned longer before the first step.
       threads: decoding threads a process.
+      decode: pixels as the reference processor has them (exact), or cheaper ones (`data/jpeg.py`).
+      video: which frames of a clip are shown, and how large (`data/sampling.py`).
       seed: draws the order of everything. wording: how the questions are put.
     """
 
@@ -70,8 +82,12 @@ class DataConfig:
     batch_size: int = 32
     bucket: tuple[int, int] = (96, 64)
     group: bool = True
+    pack: bool = False
+    pack_window: int = 1024
     threads: int = 2
     prefetch: int = 64
+    decode: Decode = "exact"
+    video: VideoConfig = dataclasses.field(default_factory=VideoConfig)
     seed: int = 0
     wording: Wording = dataclasses.field(default_factory=Wording)
 
@@ -185,38 +201,130 @@ def _items(
     return items, np.array(keys, np.uint64) if config.group else None
 
 
+class Batches(Iterator[dict[str, np.ndarray]]):
+    """This process's share of every batch, without end."""
+
+    def __init__(self, batches: Iterator[dict[str, np.ndarray]], rows: PackedRows | None):
+        self._batches, self._rows = batches, rows
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        return next(self._batches)
+
+    def place(self, example: int) -> list[int] | None:
+        """Where to start for this example, for `training_batches`; None: its number is enough."""
+        return None if self._rows is None else list(self._rows.place(example))
+
+
 def training_batches(
     config: DataConfig,
     processor: Processor,
     stores: Stores,
     *,
     start: int = 0,
+    place: Sequence[int] | None = None,
     process_index: int = 0,
     process_count: int = 1,
-) -> Iterator[dict[str, np.ndarray]]:
-    """This process's share of every batch from example number `start` on, without end."""
+) -> Batches:
+    """This process's share of every batch from example number `start` on, without end.
+
+    An example is a row. `place` is what `Batches.place(start)` gave: packed rows then start at
+    once; without it all rows before `start` are planned first, with the same result.
+    """
     if config.batch_size % process_count:
         raise ValueError(
             f"batch size {config.batch_size} is not a multiple of {process_count} processes"
         )
     stream, _ = mixture(config, stores)
-    read = MediaReader(stores)
+    read = reader(config, processor, stores)
     bucket = Bucket(*config.bucket)
 
     def row(unit: list[Conversation]) -> Example:
         visuals, fps = read(unit[0].media)
         try:
             talks = [messages(conversation) for conversation in unit]
-            return processor.encode_group(talks, visuals, fps=fps, bucket=bucket)[0]
+            return processor.encode_group(
+                talks, visuals, fps=fps, bucket=bucket, fitted=read.fitted
+            )[0]
         except ValueError as error:
-            raise ValueError(f"{unit[0].id}: {error}") from error
+            clips = any(media.kind == "clip" for media in unit[0].media)
+            hint = "; data.video.tokens is what a clip may take of a row" if clips else ""
+            raise ValueError(f"{unit[0].id}: {error}{hint}") from error
 
-    dataset = stream[start + process_index :: process_count].map(row)
+    packed = None
+    if config.pack:
+        packed = PackedRows(
+            stream,
+            lambda unit: measure(unit, processor, read),
+            bucket,
+            window=config.pack_window,
+            seed=config.seed,
+            in_flight=(config.threads + 1) * config.batch_size,
+            place=Place(*place) if place else None,
+        )
+        packed.place(start)  # an error of the first window is raised here, not in a thread
+        rows = grain.MapDataset.source(packed)
+        rows = rows[start + process_index :: process_count]
+        dataset = rows.map(lambda parts: packed_row(parts, processor, read, bucket))
+    else:
+        dataset = stream[start + process_index :: process_count].map(row)
     dataset = dataset.batch(config.batch_size // process_count)
+    if not config.group:
+        dataset = dataset.map(without_prefix)
     options = grain.ReadOptions(
         num_threads=config.threads, prefetch_buffer_size=max(2, config.prefetch)
     )
-    return iter(dataset.to_iter_dataset(options))
+    return Batches(iter(dataset.to_iter_dataset(options)), packed)
+
+
+def measure(unit: Sequence[Conversation], processor: Processor, read: ModelReader) -> GroupSize:
+    """What a unit would take of a row; no pixel is decoded. Raises ValueError that names it."""
+    visuals, fps = read.outlines(unit[0].media)
+    try:
+        talks = [messages(conversation) for conversation in unit]
+        return processor.measure_group(talks, visuals, fps=fps, fitted=read.fitted)
+    except ValueError as error:
+        raise ValueError(f"{unit[0].id}: {error}") from error
+
+
+def packed_row(
+    parts: Sequence[Piece], processor: Processor, read: ModelReader, bucket: Bucket
+) -> Example:
+    """A row of the pieces that were planned for it.
+
+    Raises ValueError that names a piece which turns out to be of another size than was planned.
+    """
+    rows = []
+    for items, size in parts:
+        visuals, fps = read(items[0].media)
+        talks = [messages(conversation) for conversation in items]
+        try:
+            row, count = processor.encode_group(
+                talks, visuals, fps=fps, bucket=size, fitted=read.fitted
+            )
+        except ValueError as error:
+            raise ValueError(f"{items[0].id}: {error}") from error
+        if count < len(items) or not row["segments"].all():
+            raise ValueError(
+                f"{items[0].id}: {len(items)} conversations were planned to take {size.tokens} "
+                f"tokens, and {count} of them took {int((row['segments'] > 0).sum())}: the "
+                "processor's measure_group and encode_group disagree"
+            )
+        rows.append(row)
+    return join(rows, bucket)
+
+
+def reader(config: DataConfig, processor: Processor, stores: Stores) -> ModelReader:
+    """Media as a run with this config shows them to its model, in training and in evaluation."""
+    return ModelReader(stores, processor, decode=config.decode, video=config.video)
+
+
+def without_prefix(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Rows in which each prefix has one conversation: the two become one segment, and `prefix` is
+    left out, which tells the model that plain segments are all there is. What a token sees stays
+    the same."""
+    rows = dict(rows)
+    prefix = rows.pop("prefix")
+    return rows | {"segments": np.where(prefix > 0, prefix, rows["segments"])}
 
 
 def encode_rows(
@@ -229,7 +337,10 @@ def encode_rows(
         turns = messages(item)
         if turns[-1].role == "assistant":
             turns = turns[:-1]
-        rows.append(processor.encode(turns, visuals, fps=fps, generate=True, **keywords))
+        row = processor.encode(
+            turns, visuals, fps=fps, generate=True, fitted=read.fitted, **keywords
+        )
+        rows.append(row)
     return rows
 
 

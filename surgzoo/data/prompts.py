@@ -55,7 +55,9 @@ def encode_unit(
     def encode(items: list[Conversation]) -> list[Encoded]:
         talks = [messages(item) for item in items]
         try:
-            row, count = processor.encode_group(talks, visuals, fps=fps, generate=True)
+            row, count = processor.encode_group(
+                talks, visuals, fps=fps, generate=True, fitted=read.fitted
+            )
         except ValueError as error:
             if len(items) == 1:
                 return [Encoded(items, None, str(error))]

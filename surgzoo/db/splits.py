@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import csv
 import functools
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -81,6 +82,83 @@ def official(source: str, video_id: str) -> dict[str, Split]:
     if found and default(source) in found:
         found[DEFAULT] = found[default(source)]
     return found
+
+
+VideoName = tuple[str, str]  # source, video id
+
+
+def cross_validation(
+    videos: Mapping[VideoName, Sequence[int]], count: int = 10, seed: int = 0
+) -> tuple[tuple[VideoName, ...], ...]:
+    """Folds of operations over any sources, for a set that has no official ones (BSA's has none).
+
+    All videos of one operation (`identity.canonical`) are in one fold. Labels are spread as evenly
+    as a greedy pass can: the operation with the largest share of any label is placed first, each
+    into the fold where its labels are rarest. The same videos give the same folds in any order.
+
+    Args:
+      videos: (source, video id) -> how often each label occurs in it, in the same order for all;
+        () where that is of no matter.
+      count: folds. Each is tested once, the next one validates: see `fold_splits`.
+      seed: which of the operations that are alike comes first.
+
+    Raises ValueError when there are fewer operations than folds, when videos count different
+    labels, and as `identity.canonical` does.
+    """
+    lengths = {len(counts) for counts in videos.values()}
+    if len(lengths) > 1:
+        raise ValueError(f"some videos count {min(lengths)} labels, others {max(lengths)}")
+    operations: dict[str, list[VideoName]] = {}
+    for name in sorted(videos):
+        operations.setdefault(identity.canonical(*name), []).append(name)
+    if not 2 <= count <= len(operations):
+        raise ValueError(
+            f"{len(operations)} operations cannot be cut into {count} folds; give from 2 to "
+            f"{len(operations)}"
+        )
+    totals = [sum(column) for column in zip(*videos.values(), strict=True)]
+    shares = {}  # of all operations, then of each label that occurs
+    for operation, names in operations.items():
+        sums = [sum(column) for column in zip(*(videos[name] for name in names), strict=True)]
+        of_labels = [own / all_ for own, all_ in zip(sums, totals, strict=True) if all_]
+        shares[operation] = [1 / len(operations), *of_labels]
+
+    def first(operation: str) -> tuple[float, str]:
+        chance = hashlib.sha256(f"{seed} {operation}".encode()).hexdigest()
+        return -max(shares[operation]), chance
+
+    loads = [[0.0] * (1 + sum(map(bool, totals))) for _ in range(count)]
+    folds: list[list[VideoName]] = [[] for _ in range(count)]
+    for operation in sorted(operations, key=first):
+        share = shares[operation]
+
+        def crowd(fold: int, share=share) -> float:
+            return sum(load * own for load, own in zip(loads[fold], share, strict=True))
+
+        fold = min(range(count), key=crowd)
+        folds[fold] += operations[operation]
+        loads[fold] = [load + own for load, own in zip(loads[fold], share, strict=True)]
+    return tuple(tuple(sorted(fold)) for fold in folds)
+
+
+def fold_splits(
+    folds: Sequence[Sequence[VideoName]], number: int
+) -> dict[Split, tuple[VideoName, ...]]:
+    """Train, val and test when fold `number`, from 0 on, is tested and the next one validates.
+
+    Raises ValueError for fewer than three folds, and IndexError for a fold that is not there.
+    """
+    if len(folds) < 3:
+        raise ValueError(f"{len(folds)} folds leave nothing to train on; take three or more")
+    if not 0 <= number < len(folds):
+        raise IndexError(f"fold {number} of {len(folds)}, which are numbered from 0")
+    val = (number + 1) % len(folds)
+    rest = [fold for place, fold in enumerate(folds) if place not in (number, val)]
+    return {
+        "train": tuple(name for fold in rest for name in fold),
+        "val": tuple(folds[val]),
+        "test": tuple(folds[number]),
+    }
 
 
 @functools.cache

@@ -26,6 +26,7 @@ KINDS = (
     "partial",  # sets without a score
     "sampled",  # fewer questions than the benchmark has
     "unanswered",
+    "decoding",  # answers that were not decoded greedily: sampled, searched for, constrained
     "wrong_split",
     "frame_rate",  # predictions on another config of a source
     "unknown",  # predictions that answer no question of the benchmark

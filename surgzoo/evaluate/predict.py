@@ -1,4 +1,4 @@
-"""Asking a local model: conversations -> batched greedy decoding -> predictions.jsonl.
+"""Asking a local model: conversations -> batched decoding -> predictions.jsonl.
 
 The questions about one frame stand in one row, so that the frame is decoded, encoded and read once
 for all of them. Questions that the file already answers are not asked again. Rows are encoded on
@@ -24,12 +24,16 @@ from absl import logging
 
 from surgzoo.core import parallel
 from surgzoo.core.contract import Processor
+from surgzoo.core.pattern import Pattern
 from surgzoo.data import pipeline, prompts
 from surgzoo.data.media import MediaReader
 from surgzoo.data.prompts import Encoded
 from surgzoo.db.schema import Conversation
-from surgzoo.decode.greedy import make_greedy
+from surgzoo.decode.constrained import Rules
+from surgzoo.decode.sampling import keys_of
+from surgzoo.decode.settings import Decoding
 from surgzoo.evaluate.predictions import PredictionWriter
+from surgzoo.tasks import tasks
 
 
 @dataclasses.dataclass
@@ -74,6 +78,8 @@ def predict(
     max_new_tokens: int = 64,
     threads: int = 2,
     group: int = 8,
+    data: pipeline.DataConfig | None = None,
+    decoding: Decoding | None = None,
 ) -> Throughput:
     """Appends one line a conversation to `path`; returns what was asked now.
 
@@ -81,12 +87,18 @@ def predict(
       batch_size: questions that are decoded at a time.
       group: as many questions about one frame may share a row. 0: none do, and rows have the
         lengths of the processor's buckets; what grouping is measured against.
+      data: of the run, for how media were shown to the model; None = as a `DataConfig()` does.
+      decoding: default greedy. Every line says how its answer was decoded.
 
     A conversation that cannot be encoded (a frame that is corrupt, a row that no bucket holds) gets
     a line with its error and no text: it counts as wrong and is listed in the report.
     """
-    generate = make_greedy(model, max_new_tokens, processor.eos_id)
-    read = MediaReader(stores)
+    decoding = decoding or Decoding()
+    generate = decoding.make(model, max_new_tokens, processor.eos_id)
+    rules = None
+    if decoding.constrained:
+        rules = Rules(processor.vocabulary(), processor.eos_id, max_new_tokens)
+    read = pipeline.reader(data or pipeline.DataConfig(), processor, stores)
     did, begun = Throughput(), time.perf_counter()
 
     def encode(unit: list[Conversation]) -> list[Encoded]:
@@ -94,7 +106,8 @@ def predict(
             prompts.encode_unit(unit, processor, read) if group else _alone(unit, processor, read)
         )
 
-    with PredictionWriter(path, name) as writer:
+    ways = {decoding.words(bound) for bound in (False, decoding.constrained)}
+    with PredictionWriter(path, name, ways) as writer:
         todo = [item for item in conversations if item.id not in writer.done]
         units = prompts.units(todo, max(group, 1)) if group else [[item] for item in todo]
         bar = tqdm.tqdm(total=len(todo), desc="predict", unit="question", disable=None)
@@ -109,13 +122,16 @@ def predict(
                 break
             items, rows = batch
             clock = time.perf_counter()
-            out = generate(params, parallel.shard_batch(pipeline.stack(rows), mesh))
+            patterns = [_pattern(item) if rules else None for item in items]
+            batch, tables = _with_choice(pipeline.stack(rows), items, patterns, decoding, rules)
+            out = generate(params, parallel.shard_batch(batch, mesh), *tables)
             tokens, lengths = jax.device_get((out.tokens, out.lengths))
             took = time.perf_counter() - clock
             asked = [n for n, item in enumerate(items) if item is not None]
             for n in asked:
                 text = processor.decode(tokens[n, : lengths[n]].tolist())
-                writer.write(items[n].id, text, latency=round(took / len(asked), 6))
+                way = decoding.words(patterns[n] is not None)
+                writer.write(items[n].id, text, latency=round(took / len(asked), 6), decoding=way)
             did.device += took
             did.questions += len(asked)
             did.new_tokens += int(lengths[asked].sum())
@@ -127,6 +143,30 @@ def predict(
     did.seconds = time.perf_counter() - begun
     logging.info("predict: %s", did)
     return did
+
+
+def _pattern(item: Conversation | None) -> Pattern | None:
+    """What the answer to a question may look like; None where nothing is asked or all goes."""
+    return None if item is None else tasks.get(item.task)().pattern(item)
+
+
+def _with_choice(
+    batch: dict[str, Any],
+    items: Sequence[Conversation | None],
+    patterns: Sequence[Pattern | None],
+    decoding: Decoding,
+    rules: Rules | None,
+) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """The batch with what its answers are chosen by, and the tables of its rules, if any."""
+    shape, tables = (len(batch["tokens"]), -1), ()
+    if decoding.temperature:
+        keys = keys_of(("" if item is None else item.id for item in items), decoding.seed)
+        batch = batch | {"keys": keys.reshape(*shape, 2)}
+    if rules is not None:
+        starts, found = rules.of(patterns)
+        tables = (found,)
+        batch = batch | {"rules": starts.reshape(shape)}
+    return batch, tables
 
 
 def _alone(unit: Sequence[Conversation], processor: Processor, read: MediaReader) -> list[Encoded]:

@@ -14,6 +14,7 @@
            spelled as the conversation's options spell it (a triplet is "hook, dissect, cystic
            duct"); one that is left out has 0. Where all answers have them, average precision is
            computed
+  decoding how the answer was decoded, in words: "greedy, constrained"
 
 Only `id` is required. Lines are appended and flushed, so a killed run leaves whole lines and at
 most one torn line at the end; reading and resuming drop that line with a warning.
@@ -26,7 +27,7 @@ import json
 import math
 import numbers
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Prediction:
     error: str | None = None
     latency: float | None = None
     scores: Mapping[str, float] | None = None
+    decoding: str | None = None
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Prediction))
@@ -63,11 +65,13 @@ class PredictionWriter:
     Attributes:
       done: ids that the file already holds, for the caller to skip.
 
-    Raises PredictionsError when the file exists and is damaged, or holds another model's answers.
+    `decodings` are the ways of decoding, in words, that may stand in the file. Raises
+    PredictionsError when the file exists and is damaged, holds another model's answers, or ones
+    that were decoded otherwise.
     """
 
-    def __init__(self, path: str | Path, model: str):
-        self.path, self.model = Path(path), model
+    def __init__(self, path: str | Path, model: str, decodings: Collection[str] | None = None):
+        self.path, self.model, self.decodings = Path(path), model, decodings
         self.done: set[str] = set()
         if self.path.exists():
             self._resume()
@@ -81,6 +85,7 @@ class PredictionWriter:
                     f"{self.path} holds answers of '{prediction.model}', not of '{self.model}'. "
                     "Write to another file, or remove this one."
                 )
+            self._check_decoding(prediction)
             self.done.add(prediction.id)
         # What a kill left after the last line break goes, unless it is a whole line.
         content = self.path.read_bytes()
@@ -94,6 +99,17 @@ class PredictionWriter:
             else:
                 file.truncate(end)
 
+    def _check_decoding(self, prediction: Prediction) -> None:
+        # Files from before there was a choice do not say; all of them are greedy.
+        way = prediction.decoding or "greedy"
+        if self.decodings is None or prediction.text is None or way in self.decodings:
+            return
+        raise PredictionsError(
+            f"{self.path} holds answers that were decoded in another way ({way}) than is asked for "
+            f"now ({' / '.join(sorted(self.decodings))}). Write to another file, or remove this "
+            "one."
+        )
+
     def write(
         self,
         id: str,
@@ -103,11 +119,12 @@ class PredictionWriter:
         error: str | None = None,
         latency: float | None = None,
         scores: Mapping[str, float] | None = None,
+        decoding: str | None = None,
     ) -> None:
         """Appends one line and flushes it. Raises ValueError when `id` was written before."""
         if id in self.done:
             raise ValueError(f"{self.path} already holds an answer to {id}")
-        prediction = Prediction(id, self.model, text, answer, error, latency, scores)
+        prediction = Prediction(id, self.model, text, answer, error, latency, scores, decoding)
         self._file.write(to_line(prediction) + "\n")
         self._file.flush()
         self.done.add(id)
@@ -126,8 +143,9 @@ class PredictionWriter:
 def to_line(prediction: Prediction) -> str:
     """One line of the file, without its line break. Raises ValueError on NaN."""
     values = {name: getattr(prediction, name) for name in FIELDS}
-    if prediction.scores is None:
-        del values["scores"]  # most models have none
+    for name in ("scores", "decoding"):  # most models have none, most servers do not say
+        if values[name] is None:
+            del values[name]
     return json.dumps(values, ensure_ascii=False, allow_nan=False)
 
 
@@ -180,7 +198,7 @@ def _from_line(line: bytes) -> Prediction:
     address(values["id"])
     if values.get("model") is None:
         values["model"] = ""
-    for name in ("model", "text", "error"):
+    for name in ("model", "text", "error", "decoding"):
         if not isinstance(values.get(name), str | None):
             raise ValueError(f"'{name}' must be a string or null, not {values[name]!r}")
     latency = values.get("latency")

@@ -17,7 +17,7 @@ from surgzoo.evaluate.benchmarks import running
 from surgzoo.evaluate.benchmarks.definition import Protocol
 from surgzoo.evaluate.benchmarks.result import BenchmarkResult
 from surgzoo.evaluate.predictions import read_predictions
-from surgzoo.evaluate.predictors.local import Restored, answer, restore
+from surgzoo.evaluate.predictors.local import Restored, answer, decoding_of, restore
 from surgzoo.evaluate.predictors.questions import questions
 from surgzoo.evaluate.report import report as write_report
 from surgzoo.evaluate.report import tables
@@ -51,7 +51,8 @@ def evaluate(
     report: bool = True,
     **changes: Any,
 ) -> Result:
-    """Predicts, scores and reports one checkpoint of a run into `<run_dir>/eval-<split>`.
+    """Predicts, scores and reports one checkpoint of a run into `<run_dir>/eval-<split>`, with
+    the ways of decoding in the folder's name where they are not greedy.
 
     `changes` replace fields of the experiment's EvalConfig. Raises FileNotFoundError when the run
     has no checkpoint, NotPreparedError when a source is missing.
@@ -60,6 +61,7 @@ def evaluate(
     experiment = load_experiment(run_dir)
     settings = dataclasses.replace(experiment.eval, **changes)
     data_dir = data_dir or experiment.data.data_dir
+    decoding = decoding_of(settings)
     stores = pipeline.Stores(data_dir)
     wording = dataclasses.replace(
         experiment.data.wording, protocol=settings.protocol, thinking=False
@@ -75,7 +77,7 @@ def evaluate(
         limit=settings.limit,
     )
     found = restore(run_dir, experiment, step)
-    folder = run_dir / f"eval-{settings.split}"
+    folder = run_dir / f"eval-{settings.split}{decoding.tag()}"
     name = found.name
     answer(found, items, stores, folder / "predictions.jsonl", settings)
     pitfalls = _pitfalls(run_dir, experiment, found, settings, stores)
@@ -120,19 +122,22 @@ def evaluate_benchmark(
     sets: Sequence[str] = (),
     limit: int | None = None,
     batch_size: int | None = None,
+    **changes: Any,
 ) -> BenchmarkResult:
     """Asks one checkpoint of a run the questions of a benchmark and scores the answers.
 
     Writes predictions.jsonl, benchmark.json and benchmark.md into
-    `<run_dir>/bench-<name>-<protocol>`. What the run was trained on and how its checkpoint was
-    chosen come from its config and its folder. Raises as `evaluate` does, and ValueError when no
-    set can be asked.
+    `<run_dir>/bench-<name>-<protocol>`. `changes` replace fields of the experiment's EvalConfig.
+    What the run was trained on and how its checkpoint was chosen come from its config and its
+    folder. Raises as `evaluate` does, and ValueError when no set can be asked.
     """
     run_dir = Path(run_dir)
     experiment = load_experiment(run_dir)
     settings = experiment.eval
     if batch_size is not None:
-        settings = dataclasses.replace(settings, batch_size=batch_size)
+        changes["batch_size"] = batch_size
+    settings = dataclasses.replace(settings, **changes)
+    decoding = decoding_of(settings)
     asked = running.ask(
         name,
         data_dir or experiment.data.data_dir,
@@ -143,7 +148,7 @@ def evaluate_benchmark(
     if not asked.truths:
         raise ValueError(f"nothing to ask of {name}:\n{running.describe(asked)}")
     found = restore(run_dir, experiment, step)
-    folder = run_dir / f"bench-{name}-{asked.protocol}"
+    folder = run_dir / f"bench-{name}-{asked.protocol}{decoding.tag()}"
     path = folder / "predictions.jsonl"
     answer(found, asked.conversations(), pipeline.Stores(asked.data_dir), path, settings)
     result = running.score(

@@ -91,6 +91,8 @@ class Scores:
     rows: list[Row]
     unknown: list[str]  # ids that name no conversation
     outside: int  # predictions on videos of other splits
+    # Task -> how its answers were decoded -> how many of them; empty where nobody says.
+    decoding: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
 
     def row(self, task: str, group: Group = "all", name: str = "all") -> Row:
         """Raises KeyError when there is no such row."""
@@ -252,7 +254,16 @@ def score_graded(
     for task in truth.tasks:
         rows += _task_rows(truth, task, graded, missing, groups)
     models = sorted({item.prediction.model for item in graded.values()})
-    return Scores(models, truth.split, truth.scheme, missing, rows, strangers, outside.total())
+    ways: dict[str, collections.Counter[str]] = {}
+    for item in graded.values():
+        if item.prediction.decoding is not None:
+            ways.setdefault(item.conversation.task, collections.Counter())[
+                item.prediction.decoding
+            ] += 1
+    return Scores(
+        models, truth.split, truth.scheme, missing, rows, strangers, outside.total(),
+        {task: dict(sorted(found.items())) for task, found in sorted(ways.items())},
+    )  # fmt: skip
 
 
 class Grading(NamedTuple):

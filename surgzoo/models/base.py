@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from surgzoo.core.contract import Batch
 
@@ -60,6 +60,10 @@ class Model:
         """Final hidden states, which `logits` reads; for losses that never hold all logits."""
         return self.bind(params).features(batch)
 
+    def head(self, params: Params) -> Float[Array, "H V"]:
+        """The kernel of the output head: `logits` are its products with `features`."""
+        return self.bind(params).head()
+
     def logits(self, params: Params, features: Float[Array, "*B H"]) -> Float[Array, "*B V"]:
         """The output head on final hidden states, float32."""
         return self.bind(params).logits(features)
@@ -91,6 +95,55 @@ class Model:
         `positions` defaults to the ones that follow in each prompt.
         """
         return self.bind(params).extend(cache, tokens, positions)
+
+    def embed_image(self, params: Params, images: Float[Array, "B H W C"]) -> Float[Array, "B E"]:
+        """Embeddings of normalised images, of length one (L2), float32."""
+        return self.bind(params).embed_image(images)
+
+    def embed_text(
+        self, params: Params, tokens: Int[Array, "B S"], mask: Bool[Array, "B S"]
+    ) -> Float[Array, "B E"]:
+        """Embeddings of texts, of length one (L2), float32; `mask` is True where a text is read."""
+        return self.bind(params).embed_text(tokens, mask)
+
+    def similarity(
+        self, params: Params, images: Float[Array, "I E"], texts: Float[Array, "T E"]
+    ) -> Float[Array, "I T"]:
+        """Logits of embedded images against embedded texts: scaled, shifted cosines."""
+        return self.bind(params).similarity(images, texts)
+
+    def image_features(
+        self, params: Params, images: Float[Array, "B H W C"]
+    ) -> Float[Array, "B P D"]:
+        """Hidden states of the patches, or cells, of normalised images, row by row."""
+        return self.bind(params).image_features(images)
+
+    def classify(self, params: Params, video: Float[Array, "B T H W 3"]) -> Float[Array, "B C"]:
+        """Logits of the classes of clips, float32."""
+        return self.bind(params).classify(video)
+
+    def label_logits(
+        self, params: Params, video: Float[Array, "B T H W 3"]
+    ) -> dict[str, Float[Array, "B C"]]:
+        """Logits of every classification head by its name, float32."""
+        return self.bind(params).label_logits(video)
+
+    def plan(self, params: Params, history: Float[Array, "B S A"]) -> Float[Array, "B S+1 A"]:
+        """Logits of the action at each place of a history and behind it, from those before."""
+        return self.bind(params).plan(history)
+
+    def label_frames(
+        self, params: Params, features: Float[Array, "B T F"]
+    ) -> Float[Array, "N B T C"]:
+        """Logits of every frame after each of N stages, float32; the last is the result."""
+        return self.bind(params).label_frames(features)
+
+    def image_to_image(
+        self, params: Params, images: Float[Array, "B H W 3"]
+    ) -> Float[Array, "B H W C"]:
+        """A map for each image, as the model's processor made it: depth, logits of classes, or RGB
+        from 0 to 1, float32."""
+        return self.bind(params).image_to_image(images)
 
 
 def select(array: Array, kept: Int[Array, "F g"]) -> Array:

@@ -12,11 +12,12 @@ import collections
 import math
 from collections.abc import Iterator, Sequence
 
+from surgzoo.core.pattern import Pattern
 from surgzoo.db import captions, ontology
 from surgzoo.db.footage import Footage
 from surgzoo.db.schema import Clip, Conversation, Segment
 from surgzoo.metrics import duration
-from surgzoo.tasks import clips, reading, reading_seconds, templates, wording
+from surgzoo.tasks import answers, clips, reading, reading_seconds, templates, wording
 from surgzoo.tasks.base import ClipTask, Context, Parsed, Scored, Tally
 
 DERIVED = "remaining time from the end of the action"  # what a record says
@@ -74,6 +75,10 @@ class ActionRemaining(ClipTask):
         """The one duration in the text, in seconds; see `reading_seconds`."""
         text, error = reading.spoken(text, conversation.choices)
         return Parsed(None, error) if error else Parsed(*reading_seconds.parse(text))
+
+    def pattern(self, conversation: Conversation) -> Pattern:
+        """Whole seconds."""
+        return answers.seconds()
 
     def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
         """Shares of all answers (an unparsed one is outside), and one mean error.

@@ -23,6 +23,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
+from surgzoo.core.pattern import Pattern
 from surgzoo.db import schema
 from surgzoo.db.footage import Footage, Shot
 from surgzoo.db.reasoning import Labels, compose
@@ -128,6 +129,11 @@ class Task(abc.ABC):
     def reward(self, conversation: Conversation, text: str) -> float:
         """Correctness of one text in [0, 1]; an unparsable text gets 0."""
 
+    def pattern(self, conversation: Conversation) -> Pattern | None:
+        """What an answer to this question may look like, for constrained decoding; None for free
+        text. All that it admits can be parsed. It may depend on options and choices alone."""
+        return None
+
     def units(self, answer: Any) -> list[str] | None:
         """The answer as the choices that are right in a multiple-choice question, spelled as the
         options are shown; None for a task whose answers cannot be listed."""
@@ -138,6 +144,14 @@ class Task(abc.ABC):
     def shown(self, option: str) -> str:
         """An option of `Conversation.options` as a list of choices shows it."""
         return option
+
+    def said(self, conversation: Conversation) -> list[str]:
+        """The options as an answer names them: those that the question lists with their letters."""
+        names = map(self.shown, conversation.options)
+        if not conversation.choices:
+            return list(names)
+        listed = conversation.choices
+        return [wording.lettered(name, listed) for name in names if name in listed]
 
     def conversation(
         self,

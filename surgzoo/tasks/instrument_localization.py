@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from surgzoo.db import boxes
 from surgzoo.db.schema import Box, FrameAnnotations, Instrument
+from surgzoo.tasks import answers
 from surgzoo.tasks.label_boxes import LabelBoxes
 from surgzoo.tasks.templates import ALL_INSTRUMENTS_LOCALIZATION, INSTRUMENT_LOCALIZATION
 
@@ -21,6 +22,7 @@ class InstrumentLocalization(LabelBoxes):
     reads = "instruments"
     kind = "instrument"
     templates = INSTRUMENT_LOCALIZATION + ALL_INSTRUMENTS_LOCALIZATION
+    box_pattern = answers.thousandths("(", ",", "),(", ")")
     all_templates = ALL_INSTRUMENTS_LOCALIZATION
     leads = ("procedure", "phase")
 

@@ -13,14 +13,13 @@ import abc
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+from surgzoo.core.pattern import Pattern
 from surgzoo.db import boxes, ontology
 from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Box, Conversation, FrameAnnotations, Instrument, Tissue
 from surgzoo.metrics import detection
-from surgzoo.tasks import reading, reading_boxes
+from surgzoo.tasks import answers, reading, reading_boxes
 from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally
-
-NONE = "none"
 
 
 class LabelBoxes(ImageTask):
@@ -30,6 +29,7 @@ class LabelBoxes(ImageTask):
     headline = "miou"
     reasoning = 1
     kind: ClassVar[str]  # of the names in the ontology, and what a message calls them
+    box_pattern: ClassVar[Pattern]  # of what `box_text` writes
     all_templates: ClassVar[tuple[str, ...]]  # phrasings of the question about all
 
     @abc.abstractmethod
@@ -95,7 +95,8 @@ class LabelBoxes(ImageTask):
 
     def render(self, answer: Sequence) -> str:
         """The form with names, joined by semicolons, or "none"."""
-        return "; ".join(f"{name} {self.box_text(Box(*box))}" for name, box in answer) or NONE
+        said = (f"{name} {self.box_text(Box(*box))}" for name, box in answer)
+        return "; ".join(said) or answers.NONE
 
     def parse(self, text: str, conversation: Conversation) -> Parsed:
         """The boxes in a text, each with the name before it, sorted as the answer is.
@@ -129,6 +130,10 @@ class LabelBoxes(ImageTask):
                 return Parsed(None, f"a box without {article} {self.kind}: {reading.quote(text)}")
             named.append((name, item.box))
         return Parsed(in_order(named, options))
+
+    def pattern(self, conversation: Conversation) -> Pattern:
+        """Boxes of the one class, or names with boxes, or "none"; see `answers.boxes_of`."""
+        return answers.boxes_of(conversation.options, self.box_pattern)
 
     def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
         """Fractions in [0, 1]; NaN where no conversation has a true box (miou, ap).

@@ -8,15 +8,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from surgzoo.core.pattern import Pattern
 from surgzoo.db import ontology
 from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Conversation, FrameAnnotations, Label
 from surgzoo.metrics import multilabel, ranking
 from surgzoo.metrics.classification import nanmean
-from surgzoo.tasks import reading
+from surgzoo.tasks import answers, reading
 from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally, have_scores
-
-NONE = "none"
 
 
 class LabelSet(ImageTask):
@@ -45,7 +44,7 @@ class LabelSet(ImageTask):
 
     def render(self, answer: Sequence[str]) -> str:
         """ "grasper, hook", or "none"."""
-        return ", ".join(answer) or NONE
+        return ", ".join(answer) or answers.NONE
 
     def parse(self, text: str, conversation: Conversation) -> Parsed:
         """The names in a text, in the order of the options.
@@ -65,6 +64,10 @@ class LabelSet(ImageTask):
         if not reading.prose(items):
             named.update(reading.extras(items))
         return Parsed(reading.in_order(named, conversation.options))
+
+    def pattern(self, conversation: Conversation) -> Pattern:
+        """Some of the options in their order, or "none"."""
+        return answers.some_of(self.said(conversation))
 
     def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
         """Fractions in [0, 1].

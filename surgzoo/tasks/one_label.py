@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from surgzoo.core.pattern import Pattern, either
 from surgzoo.db.schema import Conversation
 from surgzoo.metrics import classification, phases
 from surgzoo.tasks import reading
@@ -45,6 +46,10 @@ class OneLabel(Task):
             count = "two" if len(named) == 2 else "several"
             return Parsed(None, f"{count} {self.kind}s: {reading.quotes(named)}")
         return Parsed(next(iter(named)))
+
+    def pattern(self, conversation: Conversation) -> Pattern:
+        """One of the options."""
+        return either(*self.said(conversation))
 
     def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
         """Fractions in [0, 1]; an unparsed answer is wrong. Nothing is relaxed at boundaries.

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from surgzoo.core.pattern import Pattern
 from surgzoo.db import ontology
 from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Conversation
 from surgzoo.metrics import criteria
-from surgzoo.tasks import reading, reading_criteria, templates
+from surgzoo.tasks import answers, reading, reading_criteria, templates
 from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally, have_scores
 
 # What a set of criteria is called in a question. The guideline of SurgΣ-DB has these two.
@@ -76,6 +77,10 @@ class SafetyAssessment(ImageTask):
         if met is None:
             return Parsed(None, error)
         return Parsed([list(pair) for pair in zip(names, met, strict=True)])
+
+    def pattern(self, conversation: Conversation) -> Pattern:
+        """Yes or no of every criterion in order."""
+        return answers.verdicts(len(conversation.options))
 
     def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
         """Fractions in [0, 1]; an unparsed answer is wrong about every criterion.

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from surgzoo.db import boxes
 from surgzoo.db.schema import Box, FrameAnnotations, Tissue
+from surgzoo.tasks import answers
 from surgzoo.tasks.label_boxes import LabelBoxes
 from surgzoo.tasks.templates import (
     ALL_TISSUES_LOCALIZATION,
@@ -29,6 +30,7 @@ class TissueLocalization(LabelBoxes):
     reads = "tissues"
     kind = "tissue"
     templates = _ONE_BOX + ALL_TISSUES_LOCALIZATION
+    box_pattern = answers.fractions("[", ", ", "]")
     all_templates = ALL_TISSUES_LOCALIZATION
     leads = ("procedure", "phase", "instruments")
 

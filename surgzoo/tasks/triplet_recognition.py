@@ -8,6 +8,7 @@ target", as the ontology names it. `Conversation.options` holds the source's val
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,14 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from surgzoo.core.pattern import Pattern
 from surgzoo.db import ontology
 from surgzoo.db.footage import Shot
 from surgzoo.db.schema import Conversation
 from surgzoo.metrics import multilabel, triplet
-from surgzoo.tasks import reading, templates
+from surgzoo.tasks import answers, reading, templates
 from surgzoo.tasks.base import Context, ImageTask, Parsed, Scored, Tally, have_scores
 
-NONE = "none"
 BETWEEN = ", "  # the parts of an option
 KINDS = ("instrument", "verb", "target")
 
@@ -60,7 +61,7 @@ class TripletRecognition(ImageTask):
 
     def render(self, answer: Sequence[Sequence[str]]) -> str:
         """ "grasper retract gallbladder, hook dissect cystic duct", or "none"."""
-        return ", ".join(self.units(answer)) or NONE
+        return ", ".join(self.units(answer)) or answers.NONE
 
     def parse(self, text: str, conversation: Conversation) -> Parsed:
         """The triplets in a text; an instrument opens one, its verb and target follow.
@@ -89,6 +90,14 @@ class TripletRecognition(ImageTask):
 
     def shown(self, option: str) -> str:
         return option.replace(BETWEEN, " ")
+
+    def pattern(self, conversation: Conversation) -> Pattern:
+        """Some of the options in the order of an answer, or "none". A triplet outside the options,
+        as an annotation may be, is not admitted."""
+        options = conversation.options
+        parts = _roles(options).in_order(option.split(BETWEEN) for option in options)
+        options = tuple(map(BETWEEN.join, parts))
+        return answers.some_of(self.said(dataclasses.replace(conversation, options=options)))
 
     def metrics(self, scored: Sequence[Scored]) -> dict[str, float]:
         """Fractions in [0, 1]. Components: i instrument, v verb, t target, iv, it, ivt the whole.

@@ -37,6 +37,9 @@ class OptimConfig:
     muon: orthogonalised momentum for the weight matrices inside the network (arXiv 2502.16982), its
     updates scaled to the size of AdamW's so that `lr` means the same. Embeddings, the patch
     embedding and vectors get AdamW with Nesterov momentum, and weight decay like the rest.
+
+    moments: how the running averages are kept between steps; they are always computed in float32.
+    bfloat16 halves them. Both of Adam's and muon's momentum; see `train.optim` for its limit on b2.
     """
 
     name: Literal["adamw", "muon"] = "adamw"
@@ -51,6 +54,7 @@ class OptimConfig:
     clip_norm: float = 1.0
     accumulate: int = 1  # microbatches a step; the batch is cut, not multiplied
     ema: float | None = None  # decay of an averaged copy that evaluation then uses
+    moments: Literal["float32", "bfloat16"] = "float32"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +72,11 @@ class EvalConfig:
     """What `surgzoo evaluate` asks. `limit` bounds the questions of a (source, task).
 
     A source may name its builder config: "synthsurg.small".
+
+    Attributes:
+      group: as many questions about one frame may share a row; 1 = none do.
+      temperature, top_k, top_p, min_p, seed, beams, length_penalty, constrained: how answers are
+        decoded (`decode/settings.py`); the default is greedy.
     """
 
     sources: tuple[str, ...] = ()
@@ -78,6 +87,15 @@ class EvalConfig:
     limit: int | None = None
     batch_size: int = 64
     max_new_tokens: int = 64
+    group: int = 8
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    seed: int = 0
+    beams: int = 1
+    length_penalty: float = 1.0
+    constrained: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,4 +116,5 @@ class Experiment:
     keep_checkpoints: int = 2
     tensorboard: bool = False
     profile_at: int = 0  # first step of a five-step profile; 0 = none
+    check_memory: bool = True  # refuse before allocating what cannot fit, see train/plan.py
     allow_leak: bool = False  # train on videos that `eval` tests on; recorded in the checkpoint

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import tqdm
 
 import surgzoo
@@ -28,11 +29,11 @@ from surgzoo.core import parallel
 from surgzoo.data import pipeline
 from surgzoo.db import identity, schema
 from surgzoo.models.build import model_config
-from surgzoo.train import optim
+from surgzoo.train import optim, plan
 from surgzoo.train.checkpoint import Checkpointer
 from surgzoo.train.experiment import Experiment
 from surgzoo.train.objectives import OBJECTIVES
-from surgzoo.train.state import Tree, abstract_state, init_state
+from surgzoo.train.state import Tree, abstract_state, check_trainable, init_state
 from surgzoo.train.step import make_train_step
 from surgzoo.train.writers import JsonlWriter, TensorBoardWriter
 
@@ -64,17 +65,20 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
     """Trains to `experiment.steps` and returns the final state.
 
     Raises ValueError when the run folder belongs to another experiment, when the mixture leaks into
-    the benchmark, or when a part of the mixture is empty.
+    the benchmark, when a part of the mixture is empty, or when a step cannot fit into the devices.
     """
     run_dir = Path(run_dir)
     _check_same(experiment, run_dir)
     mesh = parallel.make_mesh(**dataclasses.asdict(experiment.mesh))
     stores = pipeline.Stores(experiment.data.data_dir)
     leakage = check_leaks(experiment, stores)
+    if experiment.check_memory:
+        plan.check(experiment, mesh)
 
     settings = experiment.model
     architecture = model_config(settings.name, settings.overrides)
     model = architecture.build()
+    check_trainable(model, settings.trainable)
     processor = architecture.processor(settings.tokenizer or settings.weights)
     tx = optim.optimizer(experiment.optim, experiment.steps)
     use_ema = experiment.optim.ema is not None
@@ -83,22 +87,24 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
     checkpoints = Checkpointer(
         run_dir / "checkpoints", experiment.checkpoint_every, experiment.keep_checkpoints
     )
-    first = checkpoints.latest
+    first, place = checkpoints.latest, None
     if first is not None:
         state = checkpoints.restore(abstract)
         first = int(state["step"])
+        place = checkpoints.meta(first).get("place")
         print(f"continuing {run_dir} at step {first}")
     else:
         first = 0
         params = None
-        if settings.weights:
-            params = architecture.load_weights(settings.weights, abstract["params"])
         rng = jax.random.key(experiment.seed)
+        if settings.weights:
+            params = architecture.load_weights(settings.weights, abstract["params"], rng)
         state = init_state(model, tx, settings.trainable, use_ema, mesh, rng, params)
     log_size(abstract["params"], mesh)
 
     meta = {
         "experiment": config_lib.to_dict(experiment),
+        "model": config_lib.to_dict(architecture),  # with the fields that are not overridden
         "surgzoo": surgzoo.__version__,
         "leakage": schema.to_jsonable(leakage),
     }
@@ -107,6 +113,7 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
         processor,
         stores,
         start=first * experiment.data.batch_size,
+        place=place,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
@@ -125,7 +132,7 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
     if jax.process_index() == 0:
         (run_dir / "config.json").write_text(config_lib.dump(experiment), encoding="utf-8")
     logger = Logger(experiment, run_dir, first)
-    hooks: list[Hook] = [logger, Saver(checkpoints, logger, experiment, meta)]
+    hooks: list[Hook] = [logger, Saver(checkpoints, logger, experiment, meta, batches)]
     if experiment.profile_at:
         hooks.append(Profiler(run_dir / "profile", experiment.profile_at))
     try:
@@ -149,8 +156,17 @@ def steps(
         rows = next(batches)
         waited = time.perf_counter() - started
         tokens = int((rows["segments"] > 0).sum()) * jax.process_count()
-        state, metrics = step_fn(state, parallel.shard_batch(rows, mesh))
+        state, metrics = step_fn(state, place(rows, mesh))
         yield StepInfo(number + 1, state, metrics, waited, tokens)
+
+
+def place(rows: dict[str, np.ndarray], mesh: Any) -> dict[str, np.ndarray] | dict[str, jax.Array]:
+    """This process's rows as the compiled step takes them.
+
+    One process leaves it to the step, whose signature says where rows belong: ten arrays placed one
+    by one cost more host time than the whole call (tools/bench/host_time.py).
+    """
+    return rows if jax.process_count() == 1 else parallel.shard_batch(rows, mesh)
 
 
 class Logger(Hook):
@@ -219,16 +235,23 @@ class Saver(Hook):
     """Checkpoints: when due, at the last step, and when preemption is signalled."""
 
     def __init__(
-        self, checkpoints: Checkpointer, logger: Logger, experiment: Experiment, meta: dict
+        self,
+        checkpoints: Checkpointer,
+        logger: Logger,
+        experiment: Experiment,
+        meta: dict,
+        batches: pipeline.Batches,
     ):
         self.checkpoints, self.logger, self.meta = checkpoints, logger, meta
+        self.batches = batches
         self.last, self.batch_size = experiment.steps, experiment.data.batch_size
 
     def __call__(self, info: StepInfo) -> None:
         force = info.step == self.last and self.checkpoints.latest != self.last
         if force or self.checkpoints.due(info.step):
             self.logger.flush()
-            meta = self.meta | {"examples": info.step * self.batch_size}
+            examples = info.step * self.batch_size
+            meta = self.meta | {"examples": examples, "place": self.batches.place(examples)}
             self.checkpoints.save(info.step, info.state, meta)
 
     def close(self) -> None:
@@ -276,7 +299,7 @@ def _check_same(experiment: Experiment, run_dir: Path) -> None:
     Fields that may differ between two starts of one run: how long, how often, on what mesh.
     """
     free = {"steps", "log_every", "checkpoint_every", "keep_checkpoints", "tensorboard", "mesh"}
-    free |= {"profile_at", "eval"}
+    free |= {"profile_at", "eval", "check_memory"}
     path = run_dir / "config.json"
     if not path.exists():
         return

@@ -1,6 +1,6 @@
 """Objectives: one loss, one function, `loss(model, params, batch, rng) -> (loss, metrics)`.
 
-`metrics["weight"]` says how much the batch counts (here: answer tokens), so that microbatches and
+`metrics["weight"]` says how much the batch counts (answer tokens, pairs), so that microbatches and
 logging windows can be averaged exactly. The loop knows none of them; a new one is added to
 `OBJECTIVES`.
 """
@@ -14,6 +14,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from surgzoo.train import evidential, sequences
+from surgzoo.train.contrastive import contrastive, sigmoid
+from surgzoo.train.cross_entropy import cross_entropy
+
 Objective = Callable[[Any, Any, Any, jax.Array], tuple[Float[Array, ""], dict[str, jax.Array]]]
 
 
@@ -23,14 +27,19 @@ def causal_lm(model: Any, params: Any, batch: Any, rng: jax.Array):
     `loss_mask[b, s]` weighs the prediction of tokens[b, s] from what stands before it.
     """
     del rng  # no dropout in this family
-    logits = model.forward(params, batch)[:, :-1]  # B S-1 V
+    features = model.features(params, batch)[:, :-1]  # B S-1 H
     targets, weights = batch["tokens"][:, 1:], batch["loss_mask"][:, 1:]
-    log_probs = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
-    nll = -jnp.take_along_axis(log_probs, targets[..., None], axis=-1)[..., 0]
+    loss, right = cross_entropy(features, model.head(params), targets, weights)
     weight = weights.sum()
     total = jnp.maximum(weight, 1.0)
-    correct = (logits.argmax(-1) == targets) * weights
-    return (nll * weights).sum() / total, {"weight": weight, "accuracy": correct.sum() / total}
+    return loss / total, {"weight": weight, "accuracy": (right * weights).sum() / total}
 
 
-OBJECTIVES: dict[str, Objective] = {"causal_lm": causal_lm}
+OBJECTIVES: dict[str, Objective] = {
+    "causal_lm": causal_lm,
+    "contrastive": contrastive,
+    "sigmoid": sigmoid,
+    "bsa": evidential.bsa,
+    "next_action": sequences.next_action,
+    "label_frames": sequences.label_frames,
+}

@@ -18,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from surgzoo.core import parallel
+from surgzoo.models.layers.lora import adapters_of, fresh_adapters, is_adapter, with_adapters
 
 Tree = dict[str, Any]
 
@@ -37,6 +38,19 @@ def trainable(params: Tree, pattern: str) -> dict[str, Any]:
     if not chosen:
         raise ValueError(f"no parameter path matches model.trainable = '{pattern}'")
     return chosen
+
+
+def check_trainable(model: Any, pattern: str) -> None:
+    """Raises ValueError when a model has adapters and would be trained whole, or without them."""
+    shapes = model.abstract()
+    adapters = {path for path in flatten(shapes) if is_adapter(path)}
+    learned = trainable(shapes, pattern).keys()
+    if adapters and (learned == flatten(shapes).keys() or not learned & adapters):
+        what = "everything" if learned & adapters else "none of the adapters"
+        raise ValueError(
+            f"the model has adapters (lora) and model.trainable = '{pattern}' trains {what}: say "
+            "model.trainable='lora_' for the adapters alone, 'lora_|merger' for the merger too"
+        )
 
 
 def merge(params: Tree, changed: dict[str, Any], prefix: str = "") -> Tree:
@@ -93,13 +107,21 @@ def init_state(
     rng: jax.Array,
     params: Tree | None = None,
 ) -> Tree:
-    """A fresh state on the mesh; `params` (already placed) replaces random weights."""
+    """A fresh state on the mesh; `params` (already placed) replaces random weights.
+
+    They may be base weights alone: adapters of the model are then drawn.
+    """
     abstract = abstract_state(model, tx, pattern, ema, mesh)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+
+    def lacking(params):
+        return adapters_of(abstract["params"]) and not adapters_of(params)
 
     def create(rng, params):
         if params is None:
             params = model.init(rng)
+        elif lacking(params):
+            params = with_adapters(params, fresh_adapters(model, rng))
         learned = trainable(params, pattern)
         state = {"params": params, "opt": tx.init(learned), "step": jnp.zeros((), jnp.int32)}
         return state | ({"ema": learned} if ema else {})

@@ -35,7 +35,8 @@ def make_train_step(
     """
 
     def loss_fn(learned, params, batch, rng):
-        return objective(model, merge(params, learned), batch, rng)
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return objective(model, merge(params, learned), batch, rng)
 
     grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
 

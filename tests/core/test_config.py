@@ -42,6 +42,7 @@ class Root:
         ("steps", "1_000", Root(steps=1000)),
         ("flag", "true", Root(flag=True)),
         ("overrides.compute_dtype", "bfloat16", Root(overrides={"compute_dtype": "bfloat16"})),
+        ("overrides.lora.rank", "8", Root(overrides={"lora.rank": 8})),
     ],
 )
 def test_override(key, text, expected):

@@ -4,6 +4,7 @@ import itertools
 import numpy as np
 import pytest
 
+from surgzoo.core.contract import Message
 from surgzoo.data import pipeline
 from surgzoo.data.conversations import address, conversations
 from surgzoo.data.media import MediaError, MediaReader, decode_jpeg
@@ -48,6 +49,23 @@ def test_resume_is_exact(stores, processor, group):
     assert all(same(a, b) for a, b in zip(whole[3:], rest, strict=True))
     other = take(pipeline.training_batches(config(group=group, seed=1), processor, stores), 1)
     assert not same(whole[0], other[0])
+
+
+def test_ungrouped_rows_are_plain_segments(stores, processor):
+    """They leave `prefix` out, and their tokens see what they saw with it."""
+    from surgzoo.models.qwen2_5_vl.model import _segment_mask
+
+    rows = take(pipeline.training_batches(config(group=False), processor, stores), 1)[0]
+    assert "prefix" not in rows and set(np.unique(rows["segments"])) == {0, 1}
+    assert (rows["vision_index"] >= 0).any()
+    image = np.zeros((56, 56, 3), np.uint8)
+    talk = [Message("user", "Which?", 1), Message("assistant", "the hook")]
+    group = pipeline.stack([processor.encode_group([talk], [image])[0]])
+    assert set(np.unique(group["segments"])) == {0, 1, 2}
+    plain = pipeline.without_prefix(group)
+    np.testing.assert_array_equal(
+        _segment_mask(plain["segments"], None), _segment_mask(group["segments"], group["prefix"])
+    )
 
 
 def test_the_number_of_processes_changes_nothing(stores, processor):

@@ -22,6 +22,9 @@ def read(media):
     return [IMAGE] * len(media), [1.0] * len(media)
 
 
+read.fitted = False
+
+
 @pytest.fixture(scope="module")
 def processor():
     return model_config("surgvlm-tiny").processor()

@@ -19,6 +19,7 @@ import simplejpeg
 
 from surgzoo.data.conversations import conversations
 from surgzoo.data.media import MediaError, MediaReader, Stores
+from surgzoo.data.sampling import pick
 from surgzoo.db.enrich.cost import Prices
 from surgzoo.db.enrich.endpoint import Endpoint, GaveUpError, Pace, StoppedError
 from surgzoo.db.schema import Conversation, Media, Turn
@@ -154,13 +155,13 @@ def test_a_clip_is_a_list_of_frames(stores, clip):
     note, *images, text = message["content"]
     assert text["text"] == clip.prompt and len(images) == 4
     assert note["text"].startswith("4 frames of a video clip of ") and " seconds" in note["text"]
-    for k, image in zip(pictures.pick(media.count, 4), images, strict=True):
+    for k, image in zip(pick(media.count, 4), images, strict=True):
         np.testing.assert_array_equal(sent_pixels(image["image_url"]["url"]), whole[k])
 
 
 def test_a_clip_as_one_video(stores, clip):
     media = clip.media[0]
-    chosen = MediaReader(stores).read(media)[pictures.pick(media.count, 4)]
+    chosen = MediaReader(stores).read(media)[pick(media.count, 4)]
     [message] = Chat(ChatConfig(frames=4, clips="jpegs"), stores)(clip)
     video, _ = message["content"]
     head, *frames = video["video_url"]["url"].split(",")
@@ -178,22 +179,6 @@ def test_a_clip_as_one_video(stores, clip):
     seconds = media.count / stores(SOURCE).video(media.video).video.fps
     assert 4 / rate == pytest.approx(seconds, rel=0.01)
     assert np.abs(np.stack(shown).astype(float) - chosen).mean() < 6
-
-
-def test_frames_are_picked_as_the_policies_say():
-    assert pictures.pick(9, 3) == [0, 4, 8]
-    assert pictures.pick(9, 3, "middle") == [1, 4, 7]
-    assert pictures.pick(9, 3, "last") == [6, 7, 8]
-    assert pictures.pick(9, 1) == [4] and pictures.pick(9, 1, "last") == [8]
-    assert pictures.pick(2, 3) == [0, 1]
-    for count, most, policy in itertools.product(range(1, 40), range(1, 20), ("even", "middle")):
-        found = pictures.pick(count, most, policy)
-        assert len(set(found)) == min(count, most) and found == sorted(found)
-        assert found[0] >= 0 and found[-1] < count
-        gaps = np.diff(found)
-        assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1  # evenly
-    with pytest.raises(ValueError, match="0 frames"):
-        pictures.pick(3, 0)
 
 
 def test_a_map_is_not_shown(stores, phases):

@@ -2,17 +2,24 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from surgzoo.data import pipeline
+from surgzoo.data.model_reader import ModelReader
 from surgzoo.data.pipeline import Stores
+from surgzoo.data.sampling import VideoConfig
 from surgzoo.db.store import Store
-from surgzoo.evaluate import predict as predict_module
+from surgzoo.decode.settings import Decoding
 from surgzoo.evaluate import run
+from surgzoo.evaluate.predictions import PredictionsError
+from surgzoo.evaluate.predictors.local import read_decoding
 from surgzoo.evaluate.predictors.questions import take
+from surgzoo.evaluate.score import Scores
 from surgzoo.train.experiment import EvalConfig
 from surgzoo.train.loop import train
 from tests.train.toy_run import experiment
@@ -115,9 +122,29 @@ def test_a_run_as_predictor_writes_the_same_answers(trained, small_data, tmp_pat
     assert "protocol 'open' and not 'choice'" in wrong.stderr
 
 
+def test_media_are_shown_as_the_run_was_trained(trained, tmp_path, monkeypatch):
+    """A run of other decoding and sampling is evaluated with those, the flags of nobody else."""
+    folder = shutil.copytree(trained, tmp_path / "toy", ignore=shutil.ignore_patterns("eval-*"))
+    saved = json.loads((folder / "config.json").read_text())
+    saved["data"] |= {"decode": "fast", "video": {"policy": "last", "max_frames": 5, "tokens": 80}}
+    (folder / "config.json").write_text(json.dumps(saved))
+    shown = []
+
+    class Watched(ModelReader):
+        def __init__(self, *args, decode, video):
+            shown.append((decode, video))
+            super().__init__(*args, decode=decode, video=video)
+
+    monkeypatch.setattr(pipeline, "ModelReader", Watched)
+    run.evaluate(folder, report=False)
+    run.evaluate(trained, report=False)
+    expected = VideoConfig(policy="last", max_frames=5, tokens=80)
+    assert shown == [("fast", expected), ("exact", VideoConfig())]
+
+
 def test_short_batches_are_filled_not_recompiled(trained, monkeypatch):
     shapes = []
-    original = predict_module.make_greedy
+    original = Decoding.make
 
     def spying(*arguments):
         generate = original(*arguments)
@@ -128,11 +155,81 @@ def test_short_batches_are_filled_not_recompiled(trained, monkeypatch):
 
         return call
 
-    monkeypatch.setattr(predict_module, "make_greedy", spying)
+    monkeypatch.setattr(Decoding, "make", spying)
     (trained / "eval-test" / "predictions.jsonl").unlink(missing_ok=True)
     run.evaluate(trained, report=False, limit=9)
     # Both tasks take the same nine frames: nine rows of two questions, on eight devices.
     assert shapes == [(8, shapes[0][1], 2)] * 2
+
+
+def test_constrained_answers_are_parsed_and_said_to_be_constrained(trained):
+    tasks = (*TASKS, "instrument_localization", "image_captioning")
+    settings = {"tasks": tasks, "max_new_tokens": 24, "limit": 4, "constrained": True}
+    result = run.evaluate(trained, **settings)
+    assert result.folder.name == "eval-test-constrained"
+    scores = Scores.load(result.folder / "scores.json")
+    assert all(scores.row(task).unparsed == 0 for task in tasks[:3])
+    assert scores.decoding == {
+        **{task: {"greedy, constrained": 4} for task in tasks[:3]},
+        "image_captioning": {"greedy": 4},
+    }
+    for text in (result.table, result.report.read_text()):
+        assert "How answers were decoded: greedy, constrained (Instrument localization" in text
+    path = result.folder / "predictions.jsonl"
+    (trained / "eval-test").mkdir(exist_ok=True)
+    (trained / "eval-test" / "predictions.jsonl").write_text(path.read_text())
+    with pytest.raises(PredictionsError, match=r"decoded in another way \(greedy, constrained\)"):
+        run.evaluate(trained, report=False)
+    (trained / "eval-test" / "predictions.jsonl").unlink()
+    with pytest.raises(ValueError, match="max_new_tokens is 4: raise it"):
+        run.evaluate(trained, **settings | {"max_new_tokens": 4, "split": "val"})
+
+
+def test_sampled_answers_are_those_of_the_seed(trained):
+    said = []
+    for seed, size in ((0, 8), (0, 16), (1, 8)):
+        settings = {"temperature": 1.0, "top_p": 0.95, "seed": seed, "batch_size": size}
+        result = run.evaluate(trained, report=False, split="train", limit=5, **settings)
+        said.append({line["id"]: line["text"] for line in lines(result)})
+        way = f"sampled at temperature 1, top-p 0.95, seed {seed}"
+        assert {line["decoding"] for line in lines(result)} == {way}
+        (result.folder / "predictions.jsonl").unlink()
+    assert said[0] == said[1] != said[2]
+
+
+def test_a_benchmark_says_how_answers_were_decoded(trained):
+    options = {"sets": ("phase_recognition/synthsurg",), "limit": 3, "batch_size": 8, "beams": 2}
+    result = run.evaluate_benchmark(trained, "surgsigma_18", **options)
+    (found,) = [item for item in result.findings if item.kind == "decoding"]
+    assert found.text == "3 answers were decoded in this way: beam search of 2"
+    assert (trained / "bench-surgsigma_18-open-beams2" / "benchmark.json").is_file()
+
+
+def test_decodings_that_do_not_go_together_are_refused_before_anything_is_read(trained):
+    with pytest.raises(ValueError, match="does nothing without sampling"):
+        run.evaluate(trained, top_p=0.5, data_dir="nowhere")
+    with pytest.raises(ValueError, match="group must be 1"):
+        run.evaluate(trained, group=0, data_dir="nowhere")
+
+
+def test_decoding_on_the_command_line(trained):
+    given = ["constrained", "beams=4", "length_penalty=0.5", "group=2"]
+    expected = {"constrained": True, "beams": 4, "length_penalty": 0.5, "group": 2}
+    assert read_decoding(given) == expected
+    assert read_decoding(["constrained=false"]) == {"constrained": False}
+    for wrong, message in (
+        ("greedy", "no way of decoding; there are group, temperature"),
+        ("beams=two", "beams needs a whole number, as beams=1, not 'two'"),
+        ("top_p", "top_p needs a number"),
+        ("constrained=4", "constrained is true or false"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_decoding([wrong])
+    command = [sys.executable, "-m", "surgzoo.tools.main", "evaluate", f"--run_dir={trained}"]
+    done = subprocess.run(
+        [*command, "--decoding=beams=2,temperature=1"], capture_output=True, text=True
+    )
+    assert done.returncode and "beams=2 searches for the likeliest answer" in done.stderr
 
 
 def test_stores_open_once(trained):

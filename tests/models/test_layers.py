@@ -45,7 +45,7 @@ def test_attention_over_shared_keys(heads, kv_heads):
     mask, seen = rng.random((6, 3, 4)) < 0.7, rng.random((6, 3, 9)) < 0.5
     mask[..., 0] = True
     seen[5] = False  # a row may see nothing of what is shared
-    got = attend(q, k, v, mask, Shared(shared_k, shared_v, seen))
+    got = attend(q, k, v, mask, Shared(shared_k.swapaxes(2, 3), shared_v, seen))
     k, v = (
         np.concatenate([np.repeat(shared, 3, axis=0), own], axis=2)
         for shared, own in ((shared_k, k), (shared_v, v))

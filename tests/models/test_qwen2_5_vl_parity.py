@@ -83,6 +83,20 @@ def test_long_video_in_both_conventions(small):
             np.testing.assert_array_equal(row["positions"][:, : theirs.shape[1]], theirs)
 
 
+@pytest.mark.parametrize("fps", [0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 25 * 39 / 249, 30 / 1.001])
+def test_times_of_videos_at_any_rate(small, fps):
+    """Whole steps of half a second, for rates as frame sampling gives them."""
+    options = dataclasses.replace(small.config.input, text_after_time=False)
+    processor = dataclasses.replace(small.config, input=options).processor()
+    visuals = [picture(56, 56, 5, frames=21)]
+    row = processor.encode([Message("user", "What happens?", 1)], visuals, fps=(fps,))
+    theirs = small.oracle.positions(small.oracle.inputs(processor, row, visuals, (fps,)))
+    np.testing.assert_array_equal(row["positions"][:, : theirs.shape[1]], theirs)
+    seen = row["vision_index"] >= 0
+    last = int(np.ptp(row["positions"][0, seen]))
+    assert last == int(np.float32(10) * np.float32(2 * 2 / fps))  # the eleventh pair of frames
+
+
 def test_rows_of_a_batch_do_not_touch(small):
     """Mixed lengths, sizes and numbers of images in one padded batch."""
     cases = ("text", "image", "two images of different sizes", "video")

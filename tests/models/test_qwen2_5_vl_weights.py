@@ -119,6 +119,24 @@ def test_wrong_files_are_listed(tmp_path):
     assert lines[1][1].split()[-1] == "-" and lines[2][1].startswith("-")
 
 
+def test_a_line_stands_for_all_layers_alike(tmp_path):
+    """The folder of a deeper, wider model."""
+    config = untied(small_config())
+    deeper = dataclasses.replace(config, text=dataclasses.replace(config.text, depth=5, mlp=224))
+    weights.save(deeper, random_params(deeper), tmp_path)
+    with pytest.raises(ValueError) as caught:
+        weights.load(config, tmp_path)
+    first, _, *lines = str(caught.value).splitlines()
+    assert "33 keys differ, 0 missing, 24 not expected, 9 of another shape" in first
+    assert "read_config" in first
+    assert len(lines) == 3 + 12
+    assert "layers.0-2.mlp.up_proj.weight" in "".join(lines)
+    cells = [line.rsplit(maxsplit=4) for line in lines if "0-2.mlp.up" in line or "3-4" in line]
+    assert len(cells) == 13
+    assert cells[0][0].endswith("layers.0-2.mlp.up_proj.weight")
+    assert cells[1][0].endswith("layers.3-4.input_layernorm.weight")
+
+
 def test_wrong_params_and_empty_folder(tmp_path):
     config = small_config()
     with pytest.raises(ValueError, match="do not fit"):

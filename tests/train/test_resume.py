@@ -102,3 +102,20 @@ def test_a_checkpoint_of_another_model_is_refused_with_a_table(setting):
         checkpoints.restore_params(shapes)
     with pytest.raises(FileNotFoundError, match=r"no checkpoint of step 5 .* there: .*24"):
         checkpoints.restore_params(abstract_params(), step=5)
+
+
+@pytest.mark.slow
+def test_bfloat16_moments_continue_bit_for_bit(setting):
+    """A run cut in two by a checkpoint whose optimizer state is in bfloat16."""
+    folder, _ = setting
+    from surgzoo.train.experiment import OptimConfig
+    from surgzoo.train.loop import train
+    from tests.train.toy_run import experiment
+
+    optim = OptimConfig(schedule="constant", warmup_steps=1, moments="bfloat16")
+    for name, stops in (("half_whole", (6,)), ("half_cut", (3, 6))):
+        for steps in stops:
+            state = train(experiment(folder / "data", steps=steps, optim=optim), folder / name)
+    kept = {str(leaf.dtype) for leaf in jax.tree.leaves(state["opt"]) if leaf.ndim}
+    assert kept == {"bfloat16"}
+    assert curve(folder / "half_cut") == curve(folder / "half_whole")

@@ -1,19 +1,22 @@
 """Eight questions a frame: frame-grouped evaluation against one by one, answers compared.
 
+    python tools/bench/grouped.py
     python tools/bench/grouped.py --run_dir=quickstart/synthsurg --data_dir=quickstart/data
-    python tools/bench/grouped.py --run_dir=... --data_dir=... --questions=4 --pairs=5
 
-The tasks of the run are asked about its test frames, in as many wordings as make the wanted number
-of questions a frame. Four ways to ask the same, one after the other in every pair, so that other
-work on the machine hits all alike:
+Four ways to ask the same, one after the other in every turn, so that other work on the machine hits
+all alike:
 
   grouped   the questions of a frame share a row
   alone     one question a row, rows as long as the processor's bucket, the same batch of questions
   lengths   the same with rows by length, as `surgzoo evaluate` asks frames of one question
   single    one question at a time, on a part of the questions
 
+Without a run, the model is the one of the other rows on a CPU (18 M parameters, 256 patches a
+frame) with random weights. Such a model never ends an answer: each has `--max_new_tokens`, by
+default a little more than the source's answers have. With a run, answers end as they do.
+
 Every way first asks all once, which compiles and is not counted but shown. Seconds are of the whole
-path from media to predictions.jsonl. The load of the machine is noted with every pair.
+path from media to predictions.jsonl. Must: a question costs at most a third of what it costs alone.
 """
 
 from __future__ import annotations
@@ -31,21 +34,21 @@ import jax
 from absl import app, flags
 
 from surgzoo.core import parallel
-from surgzoo.data.conversations import conversations
 from surgzoo.data.pipeline import Stores
-from surgzoo.db.schema import Conversation
 from surgzoo.evaluate.predict import predict
-from surgzoo.evaluate.run import load_experiment, take
-from surgzoo.models.build import model_config
-from surgzoo.train.checkpoint import Checkpointer
+from surgzoo.evaluate.predictors.local import Restored, restore
+from surgzoo.evaluate.predictors.questions import take
+from surgzoo.evaluate.run import load_experiment
+from surgzoo.tools.bench import frames
+from surgzoo.tools.bench.rows import Row, save
 
-_RUN_DIR = flags.DEFINE_string("run_dir", "quickstart/synthsurg", "A trained run.")
-_DATA_DIR = flags.DEFINE_string("data_dir", "quickstart/data", "Where its source is prepared.")
-_FRAMES = flags.DEFINE_integer("frames", 64, "Frames asked about.")
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "A trained run; default: random weights.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Prepared data; default: rendered anew.")
+_FRAMES = flags.DEFINE_integer("frames", 32, "Frames asked about.")
 _QUESTIONS = flags.DEFINE_integer("questions", 8, "Questions a frame.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Questions decoded at a time.")
-_MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", 64, "Of an answer.")
-_PAIRS = flags.DEFINE_integer("pairs", 3, "Rounds over all ways.")
+_MAX_NEW_TOKENS = flags.DEFINE_integer("max_new_tokens", None, "Of an answer; default 12, or 64.")
+_PAIRS = flags.DEFINE_integer("pairs", 3, "Turns of all ways.")
 _OUT = flags.DEFINE_string("out", "grouped.json", "Where the numbers go.")
 
 WAYS: dict[str, dict[str, int]] = {
@@ -54,127 +57,112 @@ WAYS: dict[str, dict[str, int]] = {
     "lengths": {"group": 1},
     "single": {"group": 0, "batch_size": 1},
 }
-SINGLES = 32  # questions that are asked one at a time
+SINGLES = 16  # questions that are asked one at a time
+ANSWER_TOKENS = 12  # synthsurg's answers in the four tasks have 9 on average
 
 
-def questions(experiment: Any, stores: Stores, frames: int, each: int) -> list[Conversation]:
-    """`each` questions about each of `frames` frames, evenly spaced over the test split.
-
-    They stand task by task, as an evaluation has them.
-    """
-    found: dict[Any, list[tuple[int, Conversation]]] = {}
-    fewest = 0
-    for seed in range(each):  # another wording of every question
-        wording = dataclasses.replace(experiment.data.wording, seed=seed)
-        for source in experiment.eval.sources:
-            for number, task in enumerate(experiment.eval.tasks):
-                for item in conversations(stores(source), task, "test", wording=wording):
-                    head, part = item.id.rsplit("/", 1)
-                    item = dataclasses.replace(item, id=f"{head}/{int(part) + 1000 * seed}")
-                    found.setdefault(item.media, []).append((number, item))
-        fewest = min(len(items) for items in found.values())
-        if fewest >= each:
-            break
-    if fewest < each:
-        raise ValueError(f"a frame has only {fewest} questions; ask for fewer with --questions")
-    chosen = [pair for items in take(list(found.values()), frames) for pair in items[:each]]
-    return [item for _, item in sorted(chosen, key=lambda pair: pair[0])]
+def untrained() -> Restored:
+    """The model of the other rows, with random weights."""
+    config = frames.small_model()
+    model = config.build()
+    params = jax.jit(model.init)(jax.random.key(0))
+    return Restored("small", 0, {}, model, params, config.processor(), parallel.make_mesh())
 
 
-def load(run_dir: Path) -> tuple[Any, Any, Any, Any, Any]:
-    """Experiment, model, parameters, processor and mesh of a run's last checkpoint."""
-    experiment = load_experiment(run_dir)
-    mesh = parallel.make_mesh(**dataclasses.asdict(experiment.mesh))
-    config = model_config(experiment.model.name, experiment.model.overrides)
-    model, shapes = config.build(), config.build().abstract()
-    shardings = parallel.shardings(parallel.param_specs(shapes, model.logical_axes(), mesh), mesh)
-    abstract = jax.tree.map(
-        lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), shapes, shardings
-    )
-    checkpoints = Checkpointer(run_dir / "checkpoints")
-    params = checkpoints.restore_params(abstract, checkpoints.latest)
-    checkpoints.close()
-    processor = config.processor(experiment.model.tokenizer or experiment.model.weights)
-    return experiment, model, params, processor, mesh
+def load(data_dir: Path) -> tuple[Restored, list[Any], Stores, int]:
+    """The model, the questions, where their frames are, and the length of an answer."""
+    size = (_FRAMES.value, _QUESTIONS.value)
+    if _RUN_DIR.value is None:
+        stores = frames.small_source(data_dir)
+        items = frames.questions(stores, "test", *size)
+        return untrained(), items, stores, _MAX_NEW_TOKENS.value or ANSWER_TOKENS
+    experiment = load_experiment(Path(_RUN_DIR.value))
+    stores = Stores(data_dir)
+    (source,), tasks = experiment.eval.sources, experiment.eval.tasks
+    wording = experiment.data.wording
+    items = frames.questions(stores, "test", *size, tasks=tasks, source=source, wording=wording)
+    return restore(_RUN_DIR.value, experiment), items, stores, _MAX_NEW_TOKENS.value or 64
+
+
+def ratio(turn: dict[str, dict[str, float]], way: str, key: str = "seconds") -> float:
+    """How many times as much of `key` a question costs that way as it costs grouped."""
+    grouped = turn["grouped"]
+    return turn[way][key] / turn[way]["questions"] / (grouped[key] / grouped["questions"])
+
+
+def line(turn: dict[str, dict[str, float]]) -> str:
+    """One turn in words."""
+    rates = [f"{way} {n['questions'] / n['seconds']:.1f}" for way, n in turn.items()]
+    times = [f"{ratio(turn, way):.2f} x {way}" for way in turn if way != "grouped"]
+    load = turn["grouped"]["load"]
+    return f"questions/s: {', '.join(rates)}; grouped is {', '.join(times)}; load {load:.1f}"
 
 
 def main(argv):
     del argv
-    experiment, model, params, processor, mesh = load(Path(_RUN_DIR.value))
-    stores = Stores(_DATA_DIR.value)
-    items = questions(experiment, stores, _FRAMES.value, _QUESTIONS.value)
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(_DATA_DIR.value or folder), Path(folder))
+
+
+def measure(data_dir: Path, scratch: Path) -> None:
+    """Asks in all ways and writes what it took."""
+    found, items, stores, longest = load(data_dir)
 
     def ask(way: str) -> tuple[dict[str, float], dict[str, str]]:
         options = {"batch_size": _BATCH_SIZE.value} | WAYS[way]
         asked = take(items, SINGLES) if way == "single" else items
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "predictions.jsonl"
-            begin, cpu = time.perf_counter(), time.process_time()
-            did = predict(
-                model, params, processor, asked, stores, path, name="bench", mesh=mesh,
-                max_new_tokens=_MAX_NEW_TOKENS.value, **options,
-            )  # fmt: skip
-            took, cpu = time.perf_counter() - begin, time.process_time() - cpu
-            lines = [json.loads(line) for line in path.read_text().splitlines()]
-        numbers = dataclasses.asdict(did) | {
-            "seconds": took,
-            "cpu": cpu,
-            "load": os.getloadavg()[0],
-        }
-        return numbers, {line["id"]: line["text"] for line in lines}
+        path = scratch / "predictions.jsonl"
+        path.unlink(missing_ok=True)
+        begin, cpu = time.perf_counter(), time.process_time()
+        did = predict(
+            found.model, found.params, found.processor, asked, stores, path, name="bench",
+            mesh=found.mesh, max_new_tokens=longest, **options,
+        )  # fmt: skip
+        took, cpu = time.perf_counter() - begin, time.process_time() - cpu
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        errors = [line["error"] for line in lines if line.get("error")]
+        if errors:
+            raise RuntimeError(f"{way}: {len(errors)} questions were not asked: {errors[0]}")
+        more = {"seconds": took, "cpu": cpu, "load": os.getloadavg()[0]}
+        return dataclasses.asdict(did) | more, {line["id"]: line["text"] for line in lines}
 
     first = {way: ask(way) for way in WAYS}
     truth = first["alone"][1]
     same = {
         way: sum(truth[id] == text for id, text in said.items()) for way, (_, said) in first.items()
     }
-    rounds = []
+    turns = []
     for _ in range(_PAIRS.value):
-        rounds.append({way: ask(way)[0] for way in WAYS})
-        print(line(rounds[-1]), flush=True)
+        turns.append({way: ask(way)[0] for way in WAYS})
+        print(line(turns[-1]), flush=True)
 
     def each(way: str, key: str = "seconds") -> float:
-        """Median over the rounds, a question."""
-        return statistics.median(r[way][key] / r[way]["questions"] for r in rounds)
+        """Milliseconds a question, the median over the turns."""
+        return 1e3 * statistics.median(turn[way][key] / turn[way]["questions"] for turn in turns)
 
-    result = {
-        "questions": len(items),
-        "frames": _FRAMES.value,
-        "batch_size": _BATCH_SIZE.value,
-        "device": jax.devices()[0].device_kind,
-        "jax": jax.__version__,
-        "cores": os.cpu_count(),
-        "identical_answers": {way: f"{n} of {len(first[way][1])}" for way, n in same.items()},
-        "first_seconds": {way: numbers["seconds"] for way, (numbers, _) in first.items()},
-        "questions_per_second": {way: 1 / each(way) for way in WAYS},
-        "cpu_ms_per_question": {way: 1e3 * each(way, "cpu") for way in WAYS},
-        "times_faster_than": {
-            way: statistics.median(ratio(r, way, "seconds") for r in rounds)
-            for way in WAYS if way != "grouped"
-        },
-        "times_less_cpu_than": {
-            way: statistics.median(ratio(r, way, "cpu") for r in rounds)
-            for way in WAYS if way != "grouped"
-        },
-        "rounds": rounds,
-    }  # fmt: skip
-    text = json.dumps(result, indent=1)
-    Path(_OUT.value).write_text(f"{text}\n", encoding="utf-8")
-    print(json.dumps({k: v for k, v in result.items() if k != "rounds"}, indent=1))
+    def row(way: str, name: str, must: str | None = None, aim: str | None = None) -> Row:
+        times = statistics.median(ratio(turn, way) for turn in turns)
+        name = f"{_QUESTIONS.value} questions a frame, evaluation, against {name}"
+        return Row(name, each("grouped"), each(way), "ms a question", times, must, aim)
 
-
-def ratio(numbers: dict[str, dict[str, float]], way: str, key: str) -> float:
-    """How many times as much of `key` a question costs that way as it costs grouped."""
-    grouped = numbers["grouped"]
-    return numbers[way][key] / numbers[way]["questions"] / (grouped[key] / grouped["questions"])
-
-
-def line(numbers: dict[str, dict[str, float]]) -> str:
-    """One round in words."""
-    rates = [f"{way} {n['questions'] / n['seconds']:.1f}" for way, n in numbers.items()]
-    times = [f"{ratio(numbers, way, 'seconds'):.2f} x {way}" for way in numbers if way != "grouped"]
-    load = numbers["grouped"]["load"]
-    return f"questions/s: {', '.join(rates)}; grouped is {', '.join(times)}; load {load:.1f}"
+    save(
+        _OUT.value,
+        [
+            row("alone", "one a row", ">= 3", ">= 5"),
+            row("lengths", "one a row, rows by length"),
+            row("single", "one at a time"),
+        ],
+        model=found.name,
+        device=jax.devices()[0].device_kind,
+        questions=len(items),
+        frames=_FRAMES.value,
+        batch_size=_BATCH_SIZE.value,
+        max_new_tokens=longest,
+        identical_answers={way: f"{n} of {len(first[way][1])}" for way, n in same.items()},
+        first_seconds={way: numbers["seconds"] for way, (numbers, _) in first.items()},
+        cpu_ms_per_question={way: each(way, "cpu") for way in WAYS},
+        turns=turns,
+    )
 
 
 if __name__ == "__main__":

@@ -170,6 +170,7 @@ def score(
         *selection,
         *_coverage(asked, results),
         *_strays(asked, predictions),
+        *_decoding(predictions),
     ]
     benchmark = asked.benchmark
     return BenchmarkResult(
@@ -328,6 +329,18 @@ def _coverage(asked: Asked, results: Sequence[SetResult]) -> list[Finding]:
                 )
             )
     return found
+
+
+def _decoding(predictions: Sequence[Prediction]) -> list[Finding]:
+    """How answers were decoded, where the file says so and it was not greedily."""
+    ways = collections.Counter(item.decoding for item in predictions if item.decoding)
+    del ways["greedy"]
+    return [
+        Finding(
+            "decoding", f"{count:,} answers were decoded in this way: {way}", {"answers": count}
+        )
+        for way, count in sorted(ways.items())
+    ]
 
 
 def _strays(asked: Asked, predictions: Sequence[Prediction]) -> list[Finding]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from surgzoo.data.media import MediaError, Stores
+from surgzoo.data.sampling import Spread, pick
 from surgzoo.db.records import PICTURES
 from surgzoo.db.schema import Conversation, Media
 from surgzoo.evaluate.predictors import pictures
@@ -74,7 +75,7 @@ class ChatConfig:
         lists the names that the question admits, "none" leaves the question as it is.
       clips: a clip as a list of its "frames" with a line that says so, or as one `video_url`: the
         frames as vLLM takes them ("jpegs"), or an "mp4".
-      frames: at most so many frames a clip, picked by `policy` (`pictures.pick`).
+      frames: at most so many frames a clip, picked by `policy` (`data/sampling.py`: pick).
       largest: the longer side of a picture in pixels; None = as stored.
       detail: of `image_url`, where a server has it: low, high, auto.
     """
@@ -89,7 +90,7 @@ class ChatConfig:
     hint: Literal["form", "names", "none"] = "form"
     clips: Literal["frames", "jpegs", "mp4"] = "frames"
     frames: int = 16
-    policy: pictures.Policy = "even"
+    policy: Spread = "even"
     largest: int | None = None
     detail: str | None = None
 
@@ -162,7 +163,7 @@ class Chat:
         """Frame numbers that are shown."""
         if media.kind != "clip":
             return list(range(media.first, media.first + media.count))
-        chosen = pictures.pick(media.count, self.config.frames, self.config.policy)
+        chosen = pick(media.count, self.config.frames, self.config.policy)
         return [media.first + k for k in chosen]
 
     def _parts(self, media: Media) -> list[dict[str, Any]]:

@@ -12,18 +12,22 @@ import jax
 from surgzoo.core import parallel
 from surgzoo.core.contract import Processor
 from surgzoo.data.media import Stores
+from surgzoo.data.pipeline import DataConfig
 from surgzoo.db.schema import Conversation
+from surgzoo.decode.settings import Decoding
 from surgzoo.evaluate.predict import Throughput, predict
 from surgzoo.models.build import model_config
 from surgzoo.train.checkpoint import Checkpointer
 from surgzoo.train.experiment import EvalConfig, Experiment
+
+_KINDS = {int: "a whole number", float: "a number"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
     """A model with the parameters of a checkpoint. `name` says which: model/run@step.
 
-    `meta` is what was saved with it (`train/checkpoint.py`).
+    `meta` is what was saved with it (`train/checkpoint.py`), `data` how media were shown to it.
     """
 
     name: str
@@ -33,6 +37,7 @@ class Restored:
     params: Any
     processor: Processor
     mesh: Any
+    data: DataConfig
 
 
 def restore(run_dir: str | Path, experiment: Experiment, step: int | None = None) -> Restored:
@@ -58,7 +63,40 @@ def restore(run_dir: str | Path, experiment: Experiment, step: int | None = None
     meta = checkpoints.meta(step)
     checkpoints.close()
     name = f"{experiment.model.name}/{experiment.name}@{step}"
-    return Restored(name, step, meta, model, params, processor, mesh)
+    return Restored(name, step, meta, model, params, processor, mesh, experiment.data)
+
+
+def decoding_of(settings: EvalConfig) -> Decoding:
+    """How answers are decoded. Raises ValueError, naming fields, for what does not go together."""
+    if settings.group < 1:
+        raise ValueError(f"group must be 1 (each question alone) or more, not {settings.group}")
+    fields = dataclasses.fields(Decoding)
+    return Decoding(**{field.name: getattr(settings, field.name) for field in fields})
+
+
+def read_decoding(settings: Sequence[str]) -> dict[str, Any]:
+    """Fields of EvalConfig about decoding, from a command line: ["constrained", "beams=4"].
+
+    Raises ValueError for a name that there is not, and for a value that is none of its type.
+    """
+    names = ("group", *(field.name for field in dataclasses.fields(Decoding)))
+    default, found = EvalConfig(), {}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        if name not in names:
+            raise ValueError(f"'{name}' is no way of decoding; there are {', '.join(names)}")
+        kind = type(getattr(default, name))
+        if kind is bool:
+            values = {"": True, "true": True, "false": False}
+            if text.lower() not in values:
+                raise ValueError(f"{name} is true or false, not '{text}'")
+            found[name] = values[text.lower()]
+            continue
+        try:
+            found[name] = kind(text)
+        except ValueError:
+            raise ValueError(f"{name} needs {_KINDS[kind]}, as {name}=1, not '{text}'") from None
+    return found
 
 
 def answer(
@@ -70,7 +108,8 @@ def answer(
 ) -> Throughput:
     """Appends an answer to every question that `path` does not answer yet.
 
-    Raises PredictionsError when the file holds the answers of another model.
+    Raises PredictionsError when the file holds the answers of another model, or answers that were
+    decoded in another way.
     """
     return predict(
         found.model,
@@ -83,4 +122,7 @@ def answer(
         mesh=found.mesh,
         batch_size=settings.batch_size,
         max_new_tokens=settings.max_new_tokens,
+        data=found.data,
+        group=settings.group,
+        decoding=decoding_of(settings),
     )

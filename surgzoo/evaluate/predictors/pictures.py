@@ -10,7 +10,6 @@ import base64
 import fractions
 import io
 from collections.abc import Sequence
-from typing import Literal
 
 import av
 import cv2
@@ -19,28 +18,8 @@ import simplejpeg
 
 from surgzoo.data.media import decode_jpeg
 
-Policy = Literal["even", "middle", "last"]
-
 QUALITY = 95  # of a JPEG that is encoded again
 _CODEC = "libx264"
-
-
-def pick(count: int, most: int, policy: Policy = "even") -> list[int]:
-    """Which of `count` frames are shown when at most `most` may be, in order.
-
-    even    the first and the last one and what lies evenly between; a single one is the middle one
-    middle  the middle of each of `most` equal parts (the test-time sampling of TSN, 1608.00859)
-    last    the last ones, for questions about the present or the future
-    """
-    if most < 1:
-        raise ValueError(f"a clip cannot be shown in {most} frames")
-    if count <= most:
-        return list(range(count))
-    if policy == "last":
-        return list(range(count - most, count))
-    if policy == "middle" or most == 1:
-        return [(2 * k + 1) * count // (2 * most) for k in range(most)]
-    return [round(k * (count - 1) / (most - 1)) for k in range(most)]
 
 
 def scaled_size(width: int, height: int, largest: int | None) -> tuple[int, int]:

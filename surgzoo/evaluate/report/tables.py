@@ -158,6 +158,22 @@ def notes(scores: Scores) -> list[str]:
             f"{scores.outside:,} predictions are on videos outside split '{scores.split}' and were "
             "left out."
         )
+    return out + decoding(scores)
+
+
+def decoding(scores: Scores) -> list[str]:
+    """How answers were decoded, where it was not greedily; [] where nobody says."""
+    by_way: dict[str, list[str]] = {}
+    for task, ways in scores.decoding.items():
+        for way in ways:
+            if way != "greedy":
+                by_way.setdefault(way, []).append(title(task))
+    out = [f"How answers were decoded: {way} ({', '.join(of)})." for way, of in by_way.items()]
+    if any("constrained" in way for way in by_way):
+        out.append(
+            "Constrained answers can be read by construction: 'unparsed' says nothing of the "
+            "model, and scores compare with constrained ones alone."
+        )
     return out
 
 

@@ -7,12 +7,15 @@ because slicing stacked weights inside a while loop copies every weight at every
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from surgzoo.core import parallel
 
 Layer = Any
 Step = Callable[[Any, Layer, Any], tuple[Any, Any]]
@@ -45,7 +48,12 @@ def make_layers(
 
 
 def run_layers(
-    layers: nnx.Module, step: Step, x: Any, per_layer: Any = None, remat: str = "none"
+    layers: nnx.Module,
+    step: Step,
+    x: Any,
+    per_layer: Any = None,
+    remat: str = "none",
+    unroll: int = 1,
 ) -> tuple[Any, Any]:
     """x, out_i = step(x, layer_i, per_layer[i]) through all layers; returns x and the outs.
 
@@ -53,18 +61,58 @@ def run_layers(
     they are sequences, so that each layer keeps arrays of its own.
 
     `remat` is one of REMAT: what the backward pass recomputes. Raises ValueError for other names.
+    `unroll` layers stand in one turn of the scan: more code to compile, fewer turns, the same
+    numbers. Layers side by side are unrolled already, and it means nothing to them.
     """
-    if remat not in REMAT:
-        raise ValueError(f"unknown remat '{remat}': use one of {', '.join(REMAT)}")
-    if remat != "none":
-        step = jax.checkpoint(step, policy=_POLICIES[remat])
+    step = _prepared(step, remat)
     if not isinstance(layers, Tower):
-        return jax.lax.scan(lambda x, pair: step(x, *pair), x, (layers, per_layer))
+        pairs = (layers, per_layer)
+        return jax.lax.scan(lambda x, pair: step(x, *pair), x, pairs, unroll=unroll)
     outs = []
     for i in range(layers.depth):
         x, out = step(x, getattr(layers, str(i)), None if per_layer is None else per_layer[i])
         outs.append(out)
     return x, tuple(outs)
+
+
+def run_kinds(
+    layers: nnx.Module,
+    steps: Mapping[Hashable, Step],
+    kinds: Sequence[Hashable],
+    x: Any,
+    remat: str = "none",
+    unroll: int = 1,
+) -> Any:
+    """x, None = steps[kinds[i]](x, layer_i, None) through layers that do not all do the same.
+
+    Stacked layers are scanned over the shortest pattern that `kinds` repeats, and inside it over
+    runs of one kind, so that no layer computes what another kind needs and a body is compiled once.
+    """
+    if isinstance(layers, Tower):
+        for i, kind in enumerate(kinds):
+            # One layer at a time: each run would be a Tower of its own.
+            x, _ = _prepared(steps[kind], remat)(x, getattr(layers, str(i)), None)
+        return x
+    depth = len(kinds)
+    period = next(
+        p for p in range(1, depth + 1) if depth % p == 0 and kinds[:p] * (depth // p) == kinds
+    )
+    runs, first = [], 0
+    for kind, run in itertools.groupby(kinds[:period]):
+        count = len(list(run))
+        runs.append((kind, slice(first, first + count)))
+        first += count
+
+    def pattern(x, part, _):
+        for kind, where in runs:
+            run = jax.tree.map(lambda a, where=where: a[where], part)
+            x, _ = run_layers(run, steps[kind], x, remat=remat, unroll=unroll)
+        return x, None
+
+    if period == depth:
+        return pattern(x, layers, None)[0]
+    layers = jax.tree.map(lambda a: a.reshape(depth // period, period, *a.shape[1:]), layers)
+    return run_layers(layers, pattern, x, unroll=max(1, unroll // period))[0]
 
 
 def unstack(params: dict[str, Any]) -> dict[str, Any]:
@@ -75,6 +123,18 @@ def unstack(params: dict[str, Any]) -> dict[str, Any]:
 def stack(params: dict[str, Any]) -> dict[str, Any]:
     """Parameters of the side-by-side form to the stacked form."""
     return _map_layers(params, _join)
+
+
+def _prepared(step: Step, remat: str) -> Step:
+    """A step with its rows kept where they are, and its backward pass as `remat` says."""
+    if remat not in REMAT:
+        raise ValueError(f"unknown remat '{remat}': use one of {', '.join(REMAT)}")
+
+    def kept(x, layer, extra):
+        x, out = step(jax.tree.map(parallel.keep_rows_cut, x), layer, extra)
+        return jax.tree.map(parallel.keep_rows_cut, x), out
+
+    return kept if remat == "none" else jax.checkpoint(kept, policy=_POLICIES[remat])
 
 
 def _map_layers(node: Any, fn: Callable[[dict], dict]) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from surgzoo.core.contract import Bucket
+from surgzoo.models.layers.lora_config import LoraConfig
 
 if TYPE_CHECKING:
     import jax
@@ -61,6 +62,11 @@ class VisionConfig:
         return self.width // self.heads
 
     @property
+    def window_patches(self) -> int:
+        """Patches of a whole window."""
+        return (self.window // self.patch) ** 2
+
+    @property
     def patch_dim(self) -> int:
         """Length D of one flattened patch."""
         return self.channels * self.temporal_patch * self.patch**2
@@ -96,7 +102,12 @@ class Qwen25VLConfig:
     remat: str = "none"  # or dots, full: what the language model's backward pass recomputes
     vision_remat: str = "none"
     scan_layers: bool = True  # stacked layers; False = side by side, see layers/stack.py
+    # Kernel of the language model in training: auto, grouped, xla or cudnn (layers/attention.py).
+    attention: str = "auto"
+    attention_segments: int = 64  # most segments in a row (padding is one) that cuDNN is told of
+    scan_unroll: int = 1  # layers in one turn of the scan over stacked layers
     init_std: float = 0.02  # of the embedding table
+    lora: LoraConfig | None = None  # adapters, see layers/lora.py
     tokenizer: str | None = None  # default folder or file of the tokenizer; None = the shipped one
 
     def __post_init__(self):
@@ -122,6 +133,21 @@ class Qwen25VLConfig:
             )
         if self.compute_dtype not in ("float32", "bfloat16"):
             raise ValueError(f"compute_dtype is float32 or bfloat16, not '{self.compute_dtype}'")
+        if self.attention not in ("auto", "grouped", "xla", "cudnn"):
+            raise ValueError(f"attention is auto, grouped, xla or cudnn, not '{self.attention}'")
+        if self.attention_segments < 2:
+            raise ValueError(
+                "attention_segments counts the padding too, so it is at least 2; it is "
+                f"{self.attention_segments}"
+            )
+        if self.scan_unroll < 1:
+            raise ValueError(f"scan_unroll counts layers, from 1 on; it is {self.scan_unroll}")
+
+    @property
+    def whole_windows(self) -> bool:
+        """Whether no window is cut off by the edge of a picture, whatever picture comes."""
+        size = self.input.image_size
+        return size is not None and size % self.vision.window == 0
 
     def build(self) -> Model:
         """The model's functions; parameters come from `.init(rng)` or `weights.load`."""
@@ -131,12 +157,15 @@ class Qwen25VLConfig:
         return Model(self, Qwen25VL)
 
     def load_weights(
-        self, folder: str | pathlib.Path, abstract: PyTree[jax.ShapeDtypeStruct] | None = None
+        self,
+        folder: str | pathlib.Path,
+        abstract: PyTree[jax.ShapeDtypeStruct] | None = None,
+        rng: jax.Array | None = None,
     ) -> dict[str, Any]:
         """Parameters from safetensors, placed as `abstract` says. See `weights.load`."""
         from surgzoo.models.qwen2_5_vl import weights
 
-        return weights.load(self, folder, abstract)
+        return weights.load(self, folder, abstract, rng)
 
     def save_weights(
         self, params: dict[str, Any], folder: str | pathlib.Path, **options: Any
@@ -145,6 +174,14 @@ class Qwen25VLConfig:
         from surgzoo.models.qwen2_5_vl import weights
 
         return weights.save(self, params, folder, **options)
+
+    def save_adapter(
+        self, params: dict[str, Any], folder: str | pathlib.Path, **options: Any
+    ) -> list[pathlib.Path]:
+        """Writes the adapters alone, in the form of the peft library. See `peft.save`."""
+        from surgzoo.models.qwen2_5_vl import peft
+
+        return peft.save(self, params, folder, **options)
 
     def processor(
         self,

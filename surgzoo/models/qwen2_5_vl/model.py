@@ -11,6 +11,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from surgzoo.core.contract import Batch
 from surgzoo.models.base import select
+from surgzoo.models.layers.attention import Segments
+from surgzoo.models.layers.lora import add_adapters
 from surgzoo.models.qwen2_5_vl.text import Memory, Past, TextTower
 from surgzoo.models.qwen2_5_vl.vision import VisionTower
 
@@ -46,8 +48,11 @@ class Qwen25VL(nnx.Module):
 
     def __init__(self, config: Qwen25VLConfig, *, rngs: nnx.Rngs):
         self.dtype = jnp.dtype(config.compute_dtype)
+        self.most_segments = config.attention_segments
         self.vision = VisionTower(config, rngs=rngs)
         self.text = TextTower(config, rngs=rngs)
+        if config.lora is not None:
+            add_adapters(self, config.lora, rngs=rngs)
 
     def forward(self, batch: Batch) -> Float[Array, "B S V"]:
         """Logits of the next token, float32."""
@@ -55,8 +60,14 @@ class Qwen25VL(nnx.Module):
 
     def features(self, batch: Batch) -> Float[Array, "B S H"]:
         """Final hidden states, normed, in the compute dtype."""
-        mask = _segment_mask(batch["segments"], batch["prefix"])
-        return self.text(self._embed(batch), batch["positions"], mask)[0]
+        ids, prefix = batch["segments"], batch.get("prefix")
+        mask = _segment_mask(ids, prefix)
+        segments = Segments(ids, True, self.most_segments) if prefix is None else None
+        return self.text(self._embed(batch), batch["positions"], mask, segments=segments)[0]
+
+    def head(self) -> Float[Array, "H V"]:
+        """The kernel of the output head."""
+        return self.text.kernel()
 
     def logits(self, features: Float[Array, "*B H"]) -> Float[Array, "*B V"]:
         """Logits of final hidden states."""
@@ -69,7 +80,7 @@ class Qwen25VL(nnx.Module):
         segments, positions = batch["segments"], batch["positions"]
         if ends is None:
             ends = (segments > 0).sum(axis=1, keepdims=True, dtype=jnp.int32) - 1
-        mask = _segment_mask(segments, batch["prefix"])
+        mask = _segment_mask(segments, batch.get("prefix"))
         x, prompts = self.text(self._embed(batch), positions, mask, remember=True)
 
         at = jnp.maximum(ends, 0)[..., None]
@@ -82,8 +93,12 @@ class Qwen25VL(nnx.Module):
             *layers, _, heads, _, width = prompt.shape
             return jnp.zeros((*layers, count, heads, room, width), prompt.dtype)
 
+        def to_share(memory: Memory) -> Memory:
+            return memory._replace(k=memory.k.swapaxes(-1, -2))
+
+        stacked = isinstance(prompts, Memory)
         past = Past(
-            prompts,
+            to_share(prompts) if stacked else tuple(map(to_share, prompts)),
             seen.reshape(count, -1),
             jax.tree.map(free, prompts),
             jnp.zeros(count, jnp.int32),
@@ -108,24 +123,32 @@ class Qwen25VL(nnx.Module):
         past = past._replace(added=added, count=past.count + count)
         return self.text.logits(x), Cache(past, positions.max(axis=(1, 2)) + 1)
 
-    def _embed(self, batch: Batch) -> Float[Array, "B S H"]:
-        x = self.text.embed(batch["tokens"])
-        if batch["patches"].shape[1] == 0:  # text only: known when tracing
-            return x
-        seen = self.vision(
+    def see(self, batch: Batch) -> Float[Array, "B M H"]:
+        """The vision tokens of every row, as the language model reads them."""
+        return self.vision(
             batch["patches"].astype(self.dtype),
             batch["patch_hw"],
             batch["patch_window"],
             batch["patch_frame"],
         )
+
+    def _embed(self, batch: Batch) -> Float[Array, "B S H"]:
+        x = self.text.embed(batch["tokens"])
+        if batch["patches"].shape[1] == 0:  # text only: known when tracing
+            return x
+        seen = self.see(batch)
         index = batch["vision_index"][..., None]
         picked = jnp.take_along_axis(seen, jnp.maximum(index, 0), axis=1)
         return jnp.where(index >= 0, picked, x)
 
 
-def _segment_mask(segments: Int[Array, "B S"], prefix: Int[Array, "B S"]) -> Bool[Array, "B S S"]:
+def _segment_mask(
+    segments: Int[Array, "B S"], prefix: Int[Array, "B S"] | None
+) -> Bool[Array, "B S S"]:
     """True where a query (axis 1) may see a key (axis 2): earlier or itself, in its own segment or
     in the prefix segment that it names."""
     keys = segments[:, None, :]
-    seen = (keys == segments[:, :, None]) | (keys == prefix[:, :, None])
+    seen = keys == segments[:, :, None]
+    if prefix is not None:
+        seen |= keys == prefix[:, :, None]
     return seen & (keys > 0) & jnp.tri(segments.shape[1], dtype=bool)

@@ -6,16 +6,17 @@ worked out here, once, on the host. Source: arXiv 2502.13923, section 2.1, and a
 
 from __future__ import annotations
 
+import functools
 import math
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from surgzoo.core.contract import Bucket, Example, Message
+from surgzoo.core.contract import Bucket, Example, GroupSize, Message, Vocabulary
 from surgzoo.models.qwen2_5_vl import tokenizer as bpe
 
 if TYPE_CHECKING:
@@ -43,6 +44,16 @@ class _Piece(NamedTuple):
     weight: float = 0.0
     grid: Grid | None = None
     seconds_per_slice: float = 0.0  # 0 for an image
+
+
+class _Layout(NamedTuple):
+    """The patches of a grid, window by window. `order` says which of `patchify` stands where."""
+
+    order: Int[np.ndarray, " P"]
+    hw: Int[np.ndarray, "P 2"]
+    window: Int[np.ndarray, " P"]
+    frame: Int[np.ndarray, " P"]
+    place: Int[np.ndarray, " M"]  # where the token of each place of the picture comes to stand
 
 
 class QwenProcessor:
@@ -85,24 +96,26 @@ class QwenProcessor:
         fps: Sequence[float] = (),
         generate: bool = False,
         bucket: Bucket | None = None,
+        fitted: bool = False,
     ) -> Example:
         """One row; see the contract. `fps` has one entry per visual; images ignore theirs.
 
-        With `generate` a last assistant message is left out.
+        With `generate` a last assistant message is left out. `fitted` visuals have the size that
+        `resized_size` or `clip_size` gave for the stored one; they are not resized again.
 
         Raises ValueError when the messages do not place all visuals, or no bucket holds the row.
         """
-        self._check_visuals(messages, visuals, fps)
+        self._check_visuals(messages, visuals, fps, fitted)
         if generate and messages and messages[-1].role == "assistant":
             messages = messages[:-1]
-        grids, seconds = self._grids(visuals, fps)
+        grids, seconds = self._grids(visuals, fps, fitted)
         pieces = self._pieces(messages, grids, seconds, generate)
         tokens = sum(len(p.ids) for p in pieces)
         patches = sum(math.prod(g) for g in grids)
         bucket = self._bucket(tokens, patches, bucket)
         row = self._row(bucket)
         self._fill(row, pieces)
-        return row | self._patches(visuals, grids, bucket)
+        return row | self._patches(visuals, grids, bucket, fitted)
 
     def encode_group(
         self,
@@ -112,6 +125,7 @@ class QwenProcessor:
         fps: Sequence[float] = (),
         generate: bool = False,
         bucket: Bucket | None = None,
+        fitted: bool = False,
     ) -> tuple[Example, int]:
         """Several conversations about the same visuals in one row; see the contract.
 
@@ -122,27 +136,16 @@ class QwenProcessor:
         Raises ValueError when not even the first fits, or when they begin differently.
         """
         for messages in conversations:
-            self._check_visuals(messages, visuals, fps)
-        grids, seconds = self._grids(visuals, fps)
+            self._check_visuals(messages, visuals, fps, fitted)
+        grids, seconds = self._grids(visuals, fps, fitted)
         patches = sum(math.prod(g) for g in grids)
         limit = max(b.tokens for b in ((bucket,) if bucket else self.buckets))
         prefix: list[_Piece] = []
         parts: list[list[_Piece]] = []
         total = 0
-        for number, messages in enumerate(conversations):
-            if generate and messages and messages[-1].role == "assistant":
-                messages = messages[:-1]
-            pieces = self._pieces(messages, grids, seconds, generate)
-            # What stands before the first text after the visuals is the same in all of them.
-            cut = 1 + max((i for i, p in enumerate(pieces) if p.grid), default=-2) + 1
-            if number and pieces[:cut] != prefix:
-                raise ValueError(
-                    f"conversation {number} of a group does not begin as the first does: before "
-                    "and around the visuals all must have the same turns"
-                )
-            prefix, part = pieces[:cut], pieces[cut:]
-            size = sum(len(p.ids) for p in part)
-            total = total or sum(len(p.ids) for p in prefix)
+        for prefix, part in self._group(conversations, grids, seconds, generate):
+            size = _length(part)
+            total = total or _length(prefix)
             if parts and total + size > limit:
                 break
             parts.append(part)
@@ -152,13 +155,60 @@ class QwenProcessor:
         at, position = self._fill(row, prefix)
         for segment, part in enumerate(parts, start=2):
             at, _ = self._fill(row, part, at, position, segment, prefix=1)
-        return row | self._patches(visuals, grids, bucket), len(parts)
+        return row | self._patches(visuals, grids, bucket, fitted), len(parts)
+
+    def measure_group(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        visuals: Sequence[np.ndarray],
+        *,
+        fps: Sequence[float] = (),
+        fitted: bool = False,
+    ) -> GroupSize:
+        """What `encode_group` fills when there is room for all; see the contract.
+
+        Raises ValueError as it does.
+        """
+        for messages in conversations:
+            self._check_visuals(messages, visuals, fps, fitted)
+        grids, seconds = self._grids(visuals, fps, fitted)
+        group = list(self._group(conversations, grids, seconds, generate=False))
+        prefix = _length(group[0][0]) if group else 0
+        parts = tuple(_length(part) for _, part in group)
+        return GroupSize(prefix, parts, sum(math.prod(g) for g in grids))
+
+    def _group(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        grids: Sequence[Grid],
+        seconds: Sequence[float],
+        generate: bool,
+    ) -> Iterator[tuple[list[_Piece], list[_Piece]]]:
+        """Each conversation's shared opening and what is its own. Raises ValueError."""
+        first: list[_Piece] = []
+        for number, messages in enumerate(conversations):
+            if generate and messages and messages[-1].role == "assistant":
+                messages = messages[:-1]
+            pieces = self._pieces(messages, grids, seconds, generate)
+            # What stands before the first text after the visuals is the same in all of them.
+            cut = 1 + max((i for i, p in enumerate(pieces) if p.grid), default=-2) + 1
+            if number and pieces[:cut] != first:
+                raise ValueError(
+                    f"conversation {number} of a group does not begin as the first does: before "
+                    "and around the visuals all must have the same turns"
+                )
+            first = pieces[:cut]
+            yield first, pieces[cut:]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Token ids to text up to the first end token; special tokens are left out."""
         ids = [int(t) for t in tokens]
         stops = [i for i, t in enumerate(ids) if t in (self.eos_id, self.pad_id)]
         return self.tokenizer.decode(ids[: stops[0]] if stops else ids, skip_special_tokens=True)
+
+    def vocabulary(self) -> Vocabulary:
+        """See `surgzoo.core.contract.Processor.vocabulary`."""
+        return Vocabulary(bpe.pieces(self.tokenizer), self._ids)
 
     def resized_size(self, height: int, width: int, *, video: bool = False) -> tuple[int, int]:
         """Height and width in pixels that an image, or a frame of a video, is resized to.
@@ -173,6 +223,36 @@ class QwenProcessor:
             return fit(height, width, factor, options.video_min_pixels, options.video_max_pixels)
         return fit(height, width, factor, options.min_pixels, options.max_pixels)
 
+    def clip_size(
+        self, height: int, width: int, frames: int, tokens: int | None = None
+    ) -> tuple[int, int]:
+        """Height and width in pixels of each of a clip's frames, within a budget of vision tokens.
+
+        The budget is shared out as qwen-vl-utils does with its VIDEO_TOTAL_PIXELS, but kept: frames
+        whose share is just above the smallest size do not get 5 % more than that.
+
+        Raises ValueError when the smallest frames of the model take more than `tokens`.
+        """
+        options, vision = self.config.input, self.config.vision
+        if tokens is None:
+            return self.resized_size(height, width, video=True)
+        factor = vision.patch * vision.merge
+        slices = -(-frames // vision.temporal_patch)
+        if options.image_size is None:
+            share = min(options.video_max_pixels, tokens * factor**2 // slices)
+            most = max(share, options.video_min_pixels)
+            size = fit(height, width, factor, options.video_min_pixels, most)
+        else:
+            size = options.image_size, options.image_size
+        each = size[0] * size[1] // factor**2
+        if slices * each > tokens:
+            raise ValueError(
+                f"{frames} frames of {size[1]} x {size[0]} pixels, the smallest that the model "
+                f"takes, are {slices * each} vision tokens; {tokens} are allowed, which "
+                f"{tokens // each * vision.temporal_patch} frames would fit"
+            )
+        return size
+
     def grid(self, height: int, width: int, *, frames: int | None = None) -> Grid:
         """The patch grid of an image, or of a video of `frames` frames, before it is resized."""
         vision = self.config.vision
@@ -181,13 +261,17 @@ class QwenProcessor:
         return Grid(slices, height // vision.patch, width // vision.patch)
 
     def patchify(
-        self, visual: UInt8[np.ndarray, "H W C"] | UInt8[np.ndarray, "T H W C"]
+        self,
+        visual: UInt8[np.ndarray, "H W C"] | UInt8[np.ndarray, "T H W C"],
+        fitted: bool = False,
     ) -> Float[np.ndarray, "P D"]:
         """Resized, normalised patches of one visual; the merge x merge ones of a token adjoin."""
         vision = self.config.vision
-        height, width = self.resized_size(*visual.shape[-3:-1], video=visual.ndim == 4)
+        height, width = visual.shape[-3:-1]
+        if not fitted:
+            height, width = self.resized_size(height, width, video=visual.ndim == 4)
         frames = visual if visual.ndim == 4 else visual[None]
-        frames = np.stack([self._resize(frame, height, width) for frame in frames])
+        frames = np.stack([self.resize(frame, height, width) for frame in frames])
         short = -len(frames) % vision.temporal_patch
         if short:  # an image, or the end of a video: the last frame is repeated
             frames = np.concatenate([frames, np.repeat(frames[-1:], short, axis=0)])
@@ -200,7 +284,10 @@ class QwenProcessor:
         pixels = pixels.transpose(0, 2, 5, 3, 6, 8, 1, 4, 7)  # channel, frame, y, x
         return pixels.reshape(-1, vision.patch_dim)
 
-    def _resize(self, frame: UInt8[np.ndarray, "h w C"], height: int, width: int) -> np.ndarray:
+    def resize(
+        self, frame: UInt8[np.ndarray, "h w C"], height: int, width: int
+    ) -> UInt8[np.ndarray, "height width C"]:
+        """A frame in another size, resampled as the model's own processor does (PIL)."""
         if frame.shape[:2] == (height, width):
             return frame
         resample = Image.Resampling.BICUBIC
@@ -209,11 +296,17 @@ class QwenProcessor:
         return np.asarray(Image.fromarray(frame).resize((width, height), resample))
 
     def _grids(
-        self, visuals: Sequence[np.ndarray], fps: Sequence[float]
+        self, visuals: Sequence[np.ndarray], fps: Sequence[float], fitted: bool
     ) -> tuple[list[Grid], list[float]]:
         """The patch grid of each visual, and the seconds of one of its slices (0 for an image)."""
-        grids = [self.grid(*v.shape[-3:-1], frames=_frames(v)) for v in visuals]
-        slice_frames = self.config.vision.temporal_patch
+        patch, slice_frames = self.config.vision.patch, self.config.vision.temporal_patch
+        grids = []
+        for visual in visuals:
+            (height, width), frames = visual.shape[-3:-1], _frames(visual)
+            grid = self.grid(height, width, frames=frames)
+            grids.append(
+                grid._replace(rows=height // patch, columns=width // patch) if fitted else grid
+            )
         seconds = [slice_frames / fps[i] if v.ndim == 4 else 0.0 for i, v in enumerate(visuals)]
         return grids, seconds
 
@@ -285,7 +378,7 @@ class QwenProcessor:
                 row["positions"][:, here] = position + np.arange(len(piece.ids))
                 position += len(piece.ids)
             else:
-                row["vision_index"][here] = merged + np.arange(len(piece.ids))
+                row["vision_index"][here] = merged + self._layout(piece.grid).place
                 merged += len(piece.ids)
                 offsets = self._visual_positions(piece.grid, piece.seconds_per_slice)
                 row["positions"][:, here] = position + offsets
@@ -305,7 +398,11 @@ class QwenProcessor:
         return offsets
 
     def _patches(
-        self, visuals: Sequence[np.ndarray], grids: Sequence[Grid], bucket: Bucket
+        self,
+        visuals: Sequence[np.ndarray],
+        grids: Sequence[Grid],
+        bucket: Bucket,
+        fitted: bool,
     ) -> dict[str, np.ndarray]:
         """The arrays of length P."""
         size = bucket.patches
@@ -316,26 +413,18 @@ class QwenProcessor:
         at = windows = frames = 0
         for visual, grid in zip(visuals, grids, strict=True):
             here = slice(at, at + math.prod(grid))
-            patches[here] = self.patchify(visual)
-            hw[here], window[here], frame[here] = self._layout(grid)
+            layout = self._layout(grid)
+            patches[here] = self.patchify(visual, fitted)[layout.order]
+            hw[here], window[here], frame[here] = layout.hw, layout.window, layout.frame
             window[here] += windows
             frame[here] += frames
             at, frames = here.stop, frames + grid.time
             windows = int(window[here].max()) + 1
         return {"patches": patches, "patch_hw": hw, "patch_window": window, "patch_frame": frame}
 
-    def _layout(self, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Row and column [P, 2], window id [P] and slice id [P] of a grid's patches in order.
-
-        Windows start at the top left corner; those at the right and lower edge may be smaller.
-        """
-        m, window = self.config.vision.merge, self.config.vision.window // self.config.vision.patch
-        time, row, column = np.indices(grid).reshape(
-            3, grid.time, grid.rows // m, m, grid.columns // m, m
-        ).transpose(0, 1, 2, 4, 3, 5).reshape(3, -1)  # fmt: skip
-        down, across = -(-grid.rows // window), -(-grid.columns // window)
-        ids = (time * down + row // window) * across + column // window
-        return np.stack([row, column], axis=1), ids, time
+    def _layout(self, grid: Grid) -> _Layout:
+        vision = self.config.vision
+        return _layout(grid, vision.merge, vision.window // vision.patch)
 
     def _bucket(self, tokens: int, patches: int, wanted: Bucket | None) -> Bucket:
         for bucket in self.buckets if wanted is None else (Bucket(*wanted),):
@@ -349,8 +438,13 @@ class QwenProcessor:
         )
 
     def _check_visuals(
-        self, messages: Sequence[Message], visuals: Sequence[np.ndarray], fps: Sequence[float]
+        self,
+        messages: Sequence[Message],
+        visuals: Sequence[np.ndarray],
+        fps: Sequence[float],
+        fitted: bool,
     ) -> None:
+        unit = self.config.vision.patch * self.config.vision.merge
         placed = sum(m.images for m in messages)
         if placed != len(visuals):
             raise ValueError(f"the messages place {placed} visuals, {len(visuals)} were given")
@@ -359,6 +453,11 @@ class QwenProcessor:
                 raise ValueError(
                     f"visual {i} must be uint8 RGB of shape (H, W, 3) or (T, H, W, 3), not "
                     f"{visual.dtype} {visual.shape}"
+                )
+            if fitted and any(side % unit for side in visual.shape[-3:-1]):
+                raise ValueError(
+                    f"visual {i} of shape {visual.shape} is said to be fitted, but its sides are "
+                    f"not multiples of {unit}"
                 )
             if visual.ndim == 4 and (i >= len(fps) or not fps[i] > 0):
                 raise ValueError(f"visual {i} is a video: fps[{i}] must be its frame rate")
@@ -389,6 +488,29 @@ def fit(height: int, width: int, factor: int, min_pixels: int, max_pixels: int) 
             math.ceil(side * grow / factor) * factor for side in (height, width)
         )
     return new_height, new_width
+
+
+@functools.lru_cache(maxsize=64)
+def _layout(grid: Grid, m: int, side: int) -> _Layout:
+    """Of a grid whose tokens join m x m patches and whose windows are side x side patches.
+
+    Windows start at the top left corner; those at the right and lower edge may be smaller.
+    """
+    time, row, column = np.indices(grid).reshape(
+        3, grid.time, grid.rows // m, m, grid.columns // m, m
+    ).transpose(0, 1, 2, 4, 3, 5).reshape(3, -1)  # fmt: skip
+    down, across = -(-grid.rows // side), -(-grid.columns // side)
+    window = (time * down + row // side) * across + column // side
+    order = np.argsort(window, kind="stable")  # patches of a token stay together
+    tokens = order[:: m * m] // (m * m)
+    place = np.empty_like(tokens)
+    place[tokens] = np.arange(len(tokens))
+    hw = np.stack([row, column], axis=1)[order]
+    return _Layout(order, hw, window[order], time[order], place)
+
+
+def _length(pieces: Iterable[_Piece]) -> int:
+    return sum(len(piece.ids) for piece in pieces)
 
 
 def _frames(visual: np.ndarray) -> int | None:

@@ -5,6 +5,8 @@ Source: arXiv 2412.15115 (Qwen2.5) with the positions of arXiv 2502.13923.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
@@ -13,7 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from surgzoo.models.layers import parameter
-from surgzoo.models.layers.attention import Shared, attend
+from surgzoo.models.layers.attention import Segments, Shared, attend
 from surgzoo.models.layers.linear import Linear, linear
 from surgzoo.models.layers.mlp import SwiGLU
 from surgzoo.models.layers.norm import RMSNorm
@@ -42,7 +44,7 @@ class Past(NamedTuple):
     B / F neighbouring rows read the same prompt row, each what its `seen` lets it see.
     """
 
-    prompts: Memories  # [F, K, P, D]
+    prompts: Memories  # keys [F, K, D, P] (see `attention.Shared`), values [F, K, P, D]
     seen: Bool[Array, "B P"]
     added: Memories  # [B, K, T, D]
     count: Int[Array, " B"]  # filled slots of `added`
@@ -67,11 +69,13 @@ class TextAttention(nnx.Module):
         memory: Memory | None,
         shared: Shared | None,
         start: Int[Array, " B"] | None,
+        kernel: Callable[..., Array],
     ) -> tuple[Float[Array, "B S H"], Memory]:
         """The output, and `memory` with the new keys and values from slot `start` of each
         row on.
 
-        Without a memory T is S, and the result holds the new keys and values alone.
+        Without a memory T is S, and the result holds the new keys and values alone. `kernel` is
+        `attend` with its implementation chosen.
         """
         batch, length, _ = x.shape
         q = rotate(self.q(x).reshape(batch, length, self.heads, -1), rotation)
@@ -81,7 +85,7 @@ class TextAttention(nnx.Module):
         if memory is not None:
             # Written before it is read: the other way round the compiler copies it at every token.
             new = jax.tree.map(lambda old, add: _write(old, add, start), memory, new)
-        out = attend(q, *new, mask, shared).reshape(batch, length, -1)
+        out = kernel(q, *new, mask, shared).reshape(batch, length, -1)
         return self.out(out), new
 
 
@@ -97,8 +101,8 @@ class TextLayer(nnx.Module):
             config.width, config.mlp, ("embed", "mlp"), rngs=rngs, bias=False, out_gain=out_gain
         )
 
-    def __call__(self, x, rotation, mask, memory, shared, start):
-        out, memory = self.attention(self.norm1(x), rotation, mask, memory, shared, start)
+    def __call__(self, x, rotation, mask, memory, shared, start, kernel):
+        out, memory = self.attention(self.norm1(x), rotation, mask, memory, shared, start, kernel)
         x = x + out
         return x + self.mlp(self.norm2(x)), memory
 
@@ -109,7 +113,8 @@ class TextTower(nnx.Module):
     def __init__(self, config: Qwen25VLConfig, *, rngs: nnx.Rngs):
         text = config.text
         self.config = text
-        self.remat = config.remat
+        self.remat, self.unroll = config.remat, config.scan_unroll
+        self.attention = config.attention
         self.dtype = jnp.dtype(config.compute_dtype)
         self.embedding = parameter.normal(
             rngs, (text.vocab, text.width), ("vocab", "embed"), config.init_std
@@ -134,11 +139,13 @@ class TextTower(nnx.Module):
         mask: Bool[Array, "B S T"],
         past: Past | None = None,
         remember: bool = False,
+        segments: Segments | None = None,
     ) -> tuple[Float[Array, "B S H"], Memories | None]:
         """Final hidden states and, with `remember`, the keys and values of all T slots.
 
         With `past` the T slots are those of `past.added`, with the new tokens written from slot
         `past.count` of each row on; the prompts are attended to as well. Without it T is S.
+        `segments` says the same as `mask`, where the mask is one of segments alone.
         """
         text = self.config
         rotation = mrope(positions, text.head_dim, text.mrope_sections, text.rope_theta)
@@ -149,19 +156,27 @@ class TextTower(nnx.Module):
             if not isinstance(past.added, Memory):  # layers side by side: a pair a layer
                 per_layer = tuple(zip(*per_layer, strict=True))
 
+        # What is remembered is read from a cache later: both ends of decoding use one form.
+        kernel = functools.partial(
+            attend, implementation="grouped" if remember else self.attention, segments=segments
+        )
+
         def step(x, layer, memories):
             prompts, added = memories or (None, None)
             shared = None if prompts is None else Shared(*prompts, seen)
-            x, new = layer(x, rotation, mask, added, shared, start)
+            x, new = layer(x, rotation, mask, added, shared, start, kernel)
             return x, new if remember else None
 
-        x, new = run_layers(self.layers, step, x, per_layer, self.remat)
+        x, new = run_layers(self.layers, step, x, per_layer, self.remat, self.unroll)
         return self.norm(x), new
 
     def logits(self, x: Float[Array, "*B H"]) -> Float[Array, "*B V"]:
         """The output head, accumulated and returned in float32."""
-        kernel = self.embedding[...].T if self.config.tied else self.head[...]
-        return linear(x, kernel, dtype=jnp.float32)
+        return linear(x, self.kernel(), dtype=jnp.float32)
+
+    def kernel(self) -> Float[Array, "H V"]:
+        """Of the output head; of a tied model the embedding table."""
+        return self.embedding[...].T if self.config.tied else self.head[...]
 
 
 def _write(

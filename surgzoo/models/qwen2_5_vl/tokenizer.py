@@ -92,3 +92,25 @@ def tokenizer_json(path: str | pathlib.Path | None = None) -> pathlib.Path:
     if not file.is_file():
         raise FileNotFoundError(f"no tokenizer at {file}")
     return file
+
+
+def pieces(tokenizer: tokenizers.Tokenizer) -> tuple[bytes | None, ...]:
+    """The bytes of every token of a byte-level BPE by its id; None for special and missing ones."""
+    special = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    vocabulary = tokenizer.get_vocab()
+    out: list[bytes | None] = [None] * (max(vocabulary.values()) + 1)
+    byte_of = _byte_of()
+    for text, token in vocabulary.items():
+        if text not in special:
+            out[token] = bytes(byte_of[letter] for letter in text)
+    return tuple(out)
+
+
+def _byte_of() -> dict[str, int]:
+    """The letter that byte-level BPE writes for each byte: printable Latin-1 as it is, the others
+    from U+0100 on in their order (GPT-2's encoder.py)."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {
+        chr(256 + n): byte for n, byte in enumerate(others)
+    }

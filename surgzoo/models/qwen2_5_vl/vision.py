@@ -6,52 +6,52 @@ layers that see a whole image (or one temporal slice of a video).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from surgzoo.models.layers import parameter
 from surgzoo.models.layers.attention import attend
-from surgzoo.models.layers.linear import Linear, linear
+from surgzoo.models.layers.linear import Linear
 from surgzoo.models.layers.mlp import SwiGLU
 from surgzoo.models.layers.norm import RMSNorm
 from surgzoo.models.layers.rotary import Rotation, rope_2d, rotate
-from surgzoo.models.layers.stack import make_layers, run_layers
+from surgzoo.models.layers.stack import make_layers, run_kinds
+from surgzoo.models.layers.windows import attend_in_windows
 
 if TYPE_CHECKING:
     from surgzoo.models.qwen2_5_vl.config import Qwen25VLConfig, VisionConfig
 
 
+# Attention on queries, keys and values [B, P, N, D] among the patches of a frame or of a window.
+Among = Callable[[Array, Array, Array], Array]
+
+
 class VisionAttention(nnx.Module):
-    """Multi-head attention among the patches that carry the same group id."""
+    """Multi-head attention; `among` says among which patches."""
 
     def __init__(self, config: VisionConfig, *, rngs: nnx.Rngs, out_gain: float):
         self.heads = config.heads
         width = config.width
         # Query, key and value have an axis of their own, so that cutting the heads over devices
         # cuts all three alike.
-        self.qkv = parameter.normal(
-            rngs, (width, 3, width), ("vision_embed", None, "vision_heads"), width**-0.5
+        self.qkv = Linear(
+            (width, 3, width), ("vision_embed", None, "vision_heads"), rngs=rngs, bias=True
         )
-        self.qkv_bias = parameter.zeros((3, width), (None, None))
         self.out = Linear(
             (width, width), ("vision_heads", "vision_embed"), rngs=rngs, bias=True, gain=out_gain
         )
 
     def __call__(
-        self, x: Float[Array, "B P H"], rotation: Rotation, groups: Int[Array, "B P"]
+        self, x: Float[Array, "B P H"], rotation: Rotation, among: Among
     ) -> Float[Array, "B P H"]:
         batch, patches, width = x.shape
-        kernel, bias = self.qkv[...], self.qkv_bias[...]
-        qkv = linear(x, kernel.reshape(width, 3 * width), bias.reshape(3 * width))
-        q, k, v = jnp.moveaxis(qkv.reshape(batch, patches, 3, self.heads, -1), 2, 0)
-        mask = (groups[:, :, None] == groups[:, None, :]) & (groups >= 0)[:, None, :]
-        k, v = rotate(k, rotation).swapaxes(1, 2), v.swapaxes(1, 2)
-        out = attend(rotate(q, rotation), k, v, mask)
+        qkv = self.qkv(x).reshape(batch, patches, 3, self.heads, -1)
+        q, k, v = jnp.moveaxis(qkv, 2, 0)
+        out = among(rotate(q, rotation), rotate(k, rotation), v)
         return self.out(out.reshape(batch, patches, width))
 
 
@@ -68,8 +68,8 @@ class VisionLayer(nnx.Module):
             rngs=rngs, bias=True, out_gain=out_gain,
         )  # fmt: skip
 
-    def __call__(self, x: Array, rotation: Rotation, groups: Int[Array, "B P"]) -> Array:
-        x = x + self.attention(self.norm1(x), rotation, groups)
+    def __call__(self, x: Array, rotation: Rotation, among: Among) -> Array:
+        x = x + self.attention(self.norm1(x), rotation, among)
         return x + self.mlp(self.norm2(x))
 
 
@@ -95,7 +95,8 @@ class VisionTower(nnx.Module):
     def __init__(self, config: Qwen25VLConfig, *, rngs: nnx.Rngs):
         vision = config.vision
         self.config = vision
-        self.remat = config.vision_remat
+        self.remat, self.unroll = config.vision_remat, config.scan_unroll
+        self.whole_windows = config.whole_windows
         # The 3-D convolution of the paper has stride = kernel: it is one product per patch.
         self.patch = Linear((vision.patch_dim, vision.width), ("patch", "vision_embed"), rngs=rngs)
         self.layers = make_layers(
@@ -111,12 +112,25 @@ class VisionTower(nnx.Module):
         window: Int[Array, "B P"],
         frame: Int[Array, "B P"],
     ) -> Float[Array, "B M O"]:
-        """Merged tokens, in the order of the patches. Padding patches give rows without meaning."""
+        """Merged tokens, in the order of the patches. Padding patches give rows without meaning.
+
+        The patches of a window adjoin, and so do those of a frame.
+        """
         rotation = rope_2d(hw, self.config.head_dim)
-        sees_all = np.isin(np.arange(self.config.depth), self.config.full_attention_layers)
 
-        def step(x, layer, full):
-            return layer(x, rotation, jnp.where(full, frame, window)), None
+        def in_frame(q, k, v):
+            mask = (frame[:, :, None] == frame[:, None, :]) & (frame >= 0)[:, None, :]
+            return attend(q, k.swapaxes(1, 2), v.swapaxes(1, 2), mask)
 
-        x, _ = run_layers(self.layers, step, self.patch(patches), sees_all, self.remat)
+        def in_window(q, k, v):
+            size = self.config.window_patches
+            return attend_in_windows(q, k, v, window, size, self.whole_windows)
+
+        def step(among):
+            return lambda x, layer, _: (layer(x, rotation, among), None)
+
+        steps = {True: step(in_frame), False: step(in_window)}
+        kinds = [number in self.config.full_attention_layers for number in range(self.config.depth)]
+        x = self.patch(patches)
+        x = run_kinds(self.layers, steps, kinds, x, self.remat, self.unroll)
         return self.merger(x)

@@ -7,35 +7,53 @@ config.json beside them.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import math
+import os
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import ml_dtypes
 import numpy as np
 from jaxtyping import PyTree
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
+from surgzoo.models.assemble import assemble, copy, host_part, local_bounds, overlaps
 from surgzoo.models.base import Params
+from surgzoo.models.layers.lora import (
+    NAMES,
+    fresh_adapters,
+    merged_kernel,
+    with_adapters,
+    without_adapters,
+)
 from surgzoo.models.qwen2_5_vl.config import Qwen25VLConfig
 from surgzoo.models.qwen2_5_vl.hf_config import tokenizer_file, write_config
-
-_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
-
-Shapes = dict[str, tuple[int, ...]]
+from surgzoo.models.tensor_files import (
+    INDEX,
+    SINGLE,
+    Shapes,
+    TensorFolder,
+    row_ranges,
+    write_file,
+)
 
 
 class Transform(NamedTuple):
-    """How an array of theirs becomes ours, and back."""
+    """How an array of theirs becomes ours, and back.
+
+    `rows` is the axis of ours along which their rows lie, so that the transform of some of their
+    rows is that part of ours; None where this is not so, and the tensor is read at once.
+    """
 
     read: Callable[[np.ndarray], np.ndarray]
     write: Callable[[np.ndarray], np.ndarray]
+    rows: int | None = None
 
 
 class Row(NamedTuple):
@@ -46,8 +64,8 @@ class Row(NamedTuple):
     transform: Transform
 
 
-_SAME = Transform(lambda a: a, lambda a: a)
-_TRANSPOSED = Transform(lambda a: a.T, lambda a: a.T)  # torch keeps kernels as [out, in]
+_SAME = Transform(lambda a: a, lambda a: a, rows=0)
+_TRANSPOSED = Transform(lambda a: a.T, lambda a: a.T, rows=1)  # torch keeps kernels as [out, in]
 _QKV = Transform(  # [3 * out, in] <-> [in, 3, out]
     lambda a: a.reshape(3, -1, a.shape[1]).transpose(2, 0, 1),
     lambda a: a.transpose(1, 2, 0).reshape(-1, a.shape[0]),
@@ -60,7 +78,9 @@ def _patch(config: Qwen25VLConfig) -> Transform:
     v = config.vision
     kernel = (v.channels, v.temporal_patch, v.patch, v.patch)
     return Transform(
-        lambda a: a.reshape(a.shape[0], -1).T, lambda a: a.T.reshape(a.shape[1], *kernel)
+        lambda a: a.reshape(a.shape[0], -1).T,
+        lambda a: a.T.reshape(a.shape[1], *kernel),
+        rows=1,
     )
 
 
@@ -88,8 +108,8 @@ def table(config: Qwen25VLConfig) -> list[Row]:
         *([] if config.text.tied else [Row("text/head", "lm_head.weight", _TRANSPOSED)]),
         Row("vision/patch/kernel", f"{vision}.patch_embed.proj.weight", _patch(config)),
         Row("vision/layers/{}/norm1/scale", f"{block}.norm1.weight", _SAME),
-        Row("vision/layers/{}/attention/qkv", f"{block}.attn.qkv.weight", _QKV),
-        Row("vision/layers/{}/attention/qkv_bias", f"{block}.attn.qkv.bias", _QKV_BIAS),
+        Row("vision/layers/{}/attention/qkv/kernel", f"{block}.attn.qkv.weight", _QKV),
+        Row("vision/layers/{}/attention/qkv/bias", f"{block}.attn.qkv.bias", _QKV_BIAS),
         *_dense("vision/layers/{}/attention/out", f"{block}.attn.proj", bias=True),
         Row("vision/layers/{}/norm2/scale", f"{block}.norm2.weight", _SAME),
         *_dense("vision/layers/{}/mlp/gate", f"{block}.mlp.gate_proj", bias=True),
@@ -105,8 +125,11 @@ def load(
     config: Qwen25VLConfig,
     folder: str | pathlib.Path,
     abstract: PyTree[jax.ShapeDtypeStruct] | None = None,
+    rng: jax.Array | None = None,
 ) -> Params:
     """Parameters from the safetensors of a folder, one file or several with their index.
+
+    A model with adapters gets fresh ones: the files hold base weights (`peft.py` reads adapters).
 
     Args:
       config: the model; `hf_config.read_config(folder)` makes one. Its `scan_layers` decides
@@ -115,35 +138,77 @@ def load(
       abstract: dtypes and, if set, shardings of the result; default float32 on the first device.
         With shardings each process reads only what its devices hold. Files in another dtype, such
         as the bfloat16 of the published ones, are converted.
+      rng: draws the adapters, if the model has any; default `jax.random.key(0)`.
 
-    Raises FileNotFoundError without weights, ValueError with a table of all missing, unexpected and
-    wrongly shaped keys.
+    At most a few parts of `tensor_files.PART_BYTES` are on the host beyond what is there for good.
+
+    Raises FileNotFoundError without weights or without some of their files, ValueError for damaged
+    files and, with a table, for missing, unexpected and wrongly shaped keys.
     """
-    files = _Files(pathlib.Path(folder))
-    found = files.shapes()
-    if config.text.tied:
-        found.pop("lm_head.weight", None)  # some writers store the shared table twice
-    _check(_their_shapes(config), found, f"{folder} does not hold the weights of this config")
     rows = {row.ours: row for row in table(config)}
+    with TensorFolder(folder, rename=newer_key) as files:
+        found = files.shapes
+        if config.text.tied:
+            found.pop("lm_head.weight", None)  # some writers store the shared table twice
+        check_shapes(
+            _their_shapes(config),
+            found,
+            f"{folder} does not hold the weights of this config (hf_config.read_config makes the "
+            "one that its config.json describes)",
+        )
 
-    def fetch(path: str, like: jax.ShapeDtypeStruct) -> jax.Array:
-        pattern, number = _pattern(path)
-        row = rows[pattern]
+        def fetch(path: str, like: jax.ShapeDtypeStruct) -> jax.Array:
+            pattern, number = _pattern(path)
+            blocks = _blocks(files, rows[pattern], number, like)
+            return assemble(like.shape, like.dtype, like.sharding, blocks)
 
-        def one(layer: int | None, index: tuple[slice, ...]) -> np.ndarray:
-            key = row.theirs if layer is None else row.theirs.format(layer)
-            return row.transform.read(files.read(key))[index].astype(like.dtype)
+        abstract = config.build().abstract() if abstract is None else abstract
+        params = _map_paths(fetch, without_adapters(abstract))
+    if config.lora is None:
+        return params
+    rng = jax.random.key(0) if rng is None else rng
+    return with_adapters(params, fresh_adapters(config.build(), rng, abstract))
 
-        def part(index: tuple[slice, ...]) -> np.ndarray:
-            if "{}" in pattern and number is None:  # stacked: the leading axis counts the layers
-                return np.stack([one(i, index[1:]) for i in range(like.shape[0])[index[0]]])
-            return np.ascontiguousarray(one(number, index))
 
-        if like.sharding is None:
-            return jax.numpy.asarray(part((slice(None),) * len(like.shape)))
-        return jax.make_array_from_callback(like.shape, like.sharding, part)
+def _blocks(
+    files: TensorFolder, row: Row, number: int | None, like: jax.ShapeDtypeStruct
+) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+    """What this process holds of a parameter: (start, values) for `assemble`.
 
-    return _map_paths(fetch, config.build().abstract() if abstract is None else abstract)
+    A row of a file is read whole even when a device holds some columns of it alone: those of a
+    device are shorter than a page, so nothing would be saved. No row is read twice.
+    """
+    stacked = "{}" in row.ours and number is None  # the leading axis counts the layers
+    needed = list(local_bounds(like.shape, like.sharding))
+    shape = like.shape[1:] if stacked else like.shape
+    axis = row.transform.rows
+    for layer in range(like.shape[0]) if stacked else [number]:
+        lead = (layer,) if stacked else ()
+        key = row.theirs if layer is None else row.theirs.format(layer)
+        if axis is None:
+            ranges = [(0, None)]
+        else:
+            held = _union(bounds[len(lead) + axis] for bounds in needed)
+            ranges = [r for run in held for r in row_ranges(*run, files.row_bytes(key))]
+        for first, last in ranges:
+            start, stop = [0] * len(shape), list(shape)
+            if axis is not None:
+                start[axis], stop[axis] = first, last
+            block = [(i, i + 1) for i in lead] + list(zip(start, stop, strict=True))
+            if overlaps(needed, tuple(block)):
+                values = row.transform.read(files.read(key, first, last))
+                yield (*lead, *start), values[(None,) * len(lead)]
+
+
+def _union(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges joined where they meet: (0, 4), (2, 6), (8, 9) -> (0, 6), (8, 9)."""
+    out: list[tuple[int, int]] = []
+    for start, stop in sorted(ranges):
+        if out and start <= out[-1][1]:
+            out[-1] = out[-1][0], max(stop, out[-1][1])
+        else:
+            out.append((start, stop))
+    return out
 
 
 def save(
@@ -159,8 +224,9 @@ def save(
 
     Args:
       config: the model; `params` may be stacked or side by side whatever it says.
-      params: from init, a checkpoint or `load`.
-      folder: made when missing; weights that lie there are replaced.
+      params: from init, a checkpoint or `load`. Adapters are merged into what is written.
+      folder: made when missing; weights that lie there are replaced when the new ones are whole,
+        so there must be room for both. A full disk (OSError) leaves the old ones as they are.
       dtype: float32 or bfloat16.
       max_file_bytes: above it the weights go to several files with an index.
       tokenizer: the folder or file to copy tokenizer.json from; default the config's, else the
@@ -174,62 +240,100 @@ def save(
     kind = kinds[dtype]
     stacked = "0" not in params["text"]["layers"]
     expected = dataclasses.replace(config, scan_layers=stacked).build().abstract()
-    _check(_flat_shapes(expected), _flat_shapes(params), "the parameters do not fit the config")
+    check_shapes(
+        _flat_shapes(expected), _flat_shapes(params), "the parameters do not fit the config"
+    )
 
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in (*folder.glob("model-*-of-*.safetensors"), folder / _SINGLE, folder / _INDEX):
-        old.unlink(missing_ok=True)  # a left-over file would be read along with the new ones
-
-    sizes = {k: int(np.prod(s)) * kind.itemsize for k, s in _their_shapes(config).items()}
+    shapes = _their_shapes(config)
     sources = {key: (row, number) for key, row, number in _keys(config)}
+
+    def parts(key: str) -> Iterator[np.ndarray]:
+        row, number = sources[key]
+        lead = (number,) if stacked and number is not None else ()
+        leaf = leaf_of(params, row.ours, number, stacked)
+        if _adapted(config, row.ours):  # one at a time: a merged copy of all may not fit
+            a, b = (leaf_of(params, _sibling(row.ours, name), number, stacked) for name in NAMES)
+            leaf = merged_kernel(*(x[lead] for x in (leaf, a, b)), config.lora.scale)
+            lead = ()
+        return _written(leaf, lead, shapes[key], row.transform, kind)
+
+    sizes = {key: math.prod(shape) * kind.itemsize for key, shape in shapes.items()}
     groups = _group(sizes, max_file_bytes)
-    written, weight_map = [], {}
-    for i, keys in enumerate(groups):
-        name = _SINGLE if len(groups) == 1 else f"model-{i + 1:05}-of-{len(groups):05}.safetensors"
-        tensors = {}
-        for key in keys:
-            row, number = sources[key]
-            ours = row.transform.write(_leaf(params, row.ours, number, stacked))
-            tensors[key] = np.ascontiguousarray(ours.astype(kind))
-        save_file(tensors, folder / name, metadata={"format": "pt"})
-        weight_map |= dict.fromkeys(keys, name)
-        written.append(folder / name)
+    names = [SINGLE]
     if len(groups) > 1:
-        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
-        (folder / _INDEX).write_text(json.dumps(index, indent=2) + "\n")
-        written.append(folder / _INDEX)
+        names = [f"model-{i + 1:05}-of-{len(groups):05}.safetensors" for i in range(len(groups))]
     source = tokenizer_file(config, tokenizer)
-    described = json.dumps(write_config(config, dtype, source), indent=2)
-    (folder / "config.json").write_text(described + "\n")
-    written.append(folder / "config.json")
-    if source is not None and source.resolve() != (folder / source.name).resolve():
-        written.append(pathlib.Path(shutil.copyfile(source, folder / "tokenizer.json")))
-    return written
+    folder = pathlib.Path(folder)
+    with _replacing(folder) as new:
+        weight_map: dict[str, str] = {}
+        for name, keys in zip(names, groups, strict=True):
+            write_file(new / name, {key: shapes[key] for key in keys}, kind, parts)
+            weight_map |= dict.fromkeys(keys, name)
+        if len(groups) > 1:
+            index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
+            (new / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+        described = json.dumps(write_config(config, dtype, source), indent=2)
+        (new / "config.json").write_text(described + "\n")
+        if source is not None:
+            shutil.copyfile(source, new / "tokenizer.json")
+        written = sorted(file.name for file in new.iterdir())
+    return [folder / name for name in written]
 
 
-class _Files:
-    """Every tensor of a folder under its newer key name; read when asked for."""
+@contextlib.contextmanager
+def _replacing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A new folder inside `folder`; its files replace the weights of `folder` when all are whole.
 
-    def __init__(self, folder: pathlib.Path):
-        if (folder / _INDEX).is_file():
-            names = sorted(set(json.loads((folder / _INDEX).read_text())["weight_map"].values()))
-        else:
-            names = sorted(f.name for f in folder.glob("*.safetensors"))
-        if not names:
-            raise FileNotFoundError(f"no .safetensors files in {folder}")
-        self._open = {name: safe_open(folder / name, framework="numpy") for name in names}
-        self._where = {_newer(key): (f, key) for f in self._open.values() for key in f.keys()}  # noqa: SIM118
+    Before that the old weights are not touched. Stopped while it replaces, it leaves the old ones
+    (a single file goes before a set), the new ones, or a set without index, which `load` refuses;
+    the new files that are not in their place yet stay in `.unfinished` then.
+    """
+    new = folder / ".unfinished"
+    shutil.rmtree(new, ignore_errors=True)  # of a save that was killed
+    new.mkdir(parents=True)
+    try:
+        yield new
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    names = [file.name for file in new.iterdir()]
+    weights = [name for name in names if name.endswith(".safetensors")]
+    old = [*folder.glob("model-*-of-*.safetensors"), *folder.glob(SINGLE)]
+    if old:  # do not give them up for bytes that are not on the disk yet
+        for name in names:
+            with open(new / name, "rb") as file:
+                os.fsync(file.fileno())
+    (folder / INDEX).unlink(missing_ok=True)
+    for name in weights:
+        (new / name).replace(folder / name)
+    for file in old:
+        if file.name not in weights:  # it would be read along with the new ones
+            file.unlink()
+    for name in sorted(set(names) - set(weights), key=lambda name: name == INDEX):
+        (new / name).replace(folder / name)
+    new.rmdir()
 
-    def shapes(self) -> Shapes:
-        return {k: tuple(f.get_slice(old).get_shape()) for k, (f, old) in self._where.items()}
 
-    def read(self, key: str) -> np.ndarray:
-        file, old = self._where[key]
-        return file.get_tensor(old)
+def _written(
+    leaf: Any, lead: tuple[int, ...], shape: tuple[int, ...], transform: Transform, kind: np.dtype
+) -> Iterator[np.ndarray]:
+    """The rows of their tensor of this shape, from ours or from layer `lead` of our stacked one."""
+    row_bytes = math.prod(shape[1:]) * max(leaf.dtype.itemsize, kind.itemsize)
+    axis = transform.rows
+    ranges = [(0, None)] if axis is None else row_ranges(0, shape[0], row_bytes)
+    for first, last in ranges:
+        start, stop = [0] * (leaf.ndim - len(lead)), list(leaf.shape[len(lead) :])
+        if axis is not None:
+            start[axis], stop[axis] = first, last
+        block = [(i, i + 1) for i in lead] + list(zip(start, stop, strict=True))
+        part = host_part(leaf, tuple(block))
+        part = transform.write(part[0] if lead else part)
+        out = np.empty(part.shape, kind)
+        copy(out, part)
+        yield out
 
 
-def _newer(key: str) -> str:
+def newer_key(key: str) -> str:
     """A key in the names from 4.52 on."""
     if key.startswith("visual."):
         return f"model.{key}"
@@ -249,23 +353,37 @@ def _keys(config: Qwen25VLConfig) -> Iterator[tuple[str, Row, int | None]]:
 
 def _their_shapes(config: Qwen25VLConfig) -> Shapes:
     abstract = dataclasses.replace(config, scan_layers=False).build().abstract()
-    return {
-        key: jax.eval_shape(row.transform.write, _leaf(abstract, row.ours, number, False)).shape
-        for key, row, number in _keys(config)
+    of_row = {  # all layers are alike
+        row.theirs: jax.eval_shape(row.transform.write, leaf_of(abstract, row.ours, 0, False)).shape
+        for row in table(config)
     }
+    return {key: of_row[row.theirs] for key, row, _ in _keys(config)}
 
 
-def _leaf(params: Params, pattern: str, number: int | None, stacked: bool) -> Any:
-    """The array of a row and layer; of real parameters as numpy."""
+def leaf_of(params: Params, pattern: str, number: int | None, stacked: bool) -> Any:
+    """The array of a row; of stacked layers the one of all layers."""
     node: Any = params
     for part in pattern.split("/"):
         if part != "{}":
             node = node[part]
         elif not stacked:
             node = node[str(number)]
-    if isinstance(node, jax.ShapeDtypeStruct):
-        return node
-    return np.asarray(node[number] if stacked and "{}" in pattern else node)
+    return node
+
+
+def _adapted(config: Qwen25VLConfig, pattern: str) -> bool:
+    """Whether a row is the kernel of a layer with an adapter."""
+    layer, _, name = pattern.rpartition("/")
+    return (
+        config.lora is not None
+        and name == "kernel"
+        and config.lora.adapts(layer.replace("/{}", ""))
+    )
+
+
+def _sibling(pattern: str, name: str) -> str:
+    """Another parameter of the same layer."""
+    return f"{pattern.rpartition('/')[0]}/{name}"
 
 
 def _pattern(path: str) -> tuple[str, int | None]:
@@ -303,17 +421,33 @@ def _group(sizes: dict[str, int], limit: int) -> list[list[str]]:
     return groups
 
 
-def _check(expected: Shapes, found: Shapes, what: str) -> None:
-    """Raises ValueError with one line per key that is missing, unexpected or wrongly shaped."""
-    lines = [
-        (key, expected.get(key, "-"), found.get(key, "-"))
-        for key in sorted(expected.keys() | found.keys())
-        if expected.get(key) != found.get(key)
-    ]
-    if not lines:
+def check_shapes(expected: Shapes, found: Shapes, what: str) -> None:
+    """Raises ValueError with a table of the keys that are missing, unexpected or wrongly shaped.
+
+    A line stands for all layers that differ in the same way.
+    """
+    keys = [k for k in sorted(expected.keys() | found.keys()) if expected.get(k) != found.get(k)]
+    if not keys:
         return
-    rows = [("key", "expected shape", "found shape"), *lines]
+    lines: dict[tuple[str, Any, Any], list[int]] = {}
+    for key in keys:
+        layer = re.search(r"(?<=[./])(layers|blocks)[./](\d+)(?=[./])", key)
+        name = key if layer is None else f"{key[: layer.start(2)]}{{}}{key[layer.end(2) :]}"
+        line = (name, expected.get(key, "-"), found.get(key, "-"))
+        lines.setdefault(line, []).extend([] if layer is None else [int(layer.group(2))])
+    rows = [("key", "expected shape", "found shape")]
+    rows += [(key.format(_numbers(layers)), *shapes) for (key, *shapes), layers in lines.items()]
     widths = [max(len(str(row[i])) for row in rows) for i in range(3)]
     shown = [[str(cell).ljust(width) for cell, width in zip(r, widths, strict=True)] for r in rows]
+    missing, extra = (sum(k not in side for k in keys) for side in (found, expected))
     table = "\n".join("  ".join(row).rstrip() for row in shown)
-    raise ValueError(f"{what}: {len(lines)} keys differ ('-' = not there)\n{table}")
+    raise ValueError(
+        f"{what}: {len(keys)} keys differ, {missing} missing, {extra} not expected, "
+        f"{len(keys) - missing - extra} of another shape ('-' = not there)\n{table}"
+    )
+
+
+def _numbers(layers: list[int]) -> str:
+    """[0, 1, 2, 5] -> '0-2,5'."""
+    runs = _union((layer, layer + 1) for layer in layers)
+    return ",".join(str(a) if b == a + 1 else f"{a}-{b - 1}" for a, b in runs)

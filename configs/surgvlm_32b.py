@@ -1,0 +1,31 @@
+"""SurgVLM-32B: freeze tuning of Qwen2.5-VL-32B. The merger is trained, the rest stays as it is.
+
+From the paper (arXiv 2506.02555): the base model and what is trained. It states no
+hyper-parameters: those here are this project's, not tuned, and no run of this size has been made
+with them. Mixture and rows are those of surgvlm_7b. The learning rate is higher, as the merger
+alone moves.
+
+  surgzoo train --config=configs/surgvlm_32b.py --config.model.weights=Qwen2.5-VL-32B-Instruct
+"""
+
+import dataclasses
+
+from surgzoo.configs import surgvlm_7b
+from surgzoo.train.experiment import Experiment
+
+
+def get_config() -> Experiment:
+    full = surgvlm_7b.get_config()
+    return dataclasses.replace(
+        full,
+        name="surgvlm_32b",
+        model=dataclasses.replace(
+            full.model,
+            name="surgvlm-32b",
+            # Below the merger nothing is differentiated: there is nothing to recompute.
+            overrides={"vision_remat": "none", "input": surgvlm_7b.INPUT},
+            weights="Qwen2.5-VL-32B-Instruct",
+            trainable="vision/merger/",
+        ),
+        optim=dataclasses.replace(full.optim, lr=1e-4),
+    )

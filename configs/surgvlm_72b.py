@@ -1,0 +1,33 @@
+"""SurgVLM-72B: adapters (LoRA) on Qwen2.5-VL-72B.
+
+From the paper (arXiv 2506.02555): the base model, and that it is tuned by LoRA. It states neither
+rank, alpha, which layers have adapters, nor other hyper-parameters: those here are this project's,
+not tuned, and no run of this size has been made with them. All linear layers of the language model
+have an adapter; tower and merger stay as they are. Mixture and rows are those of surgvlm_7b.
+
+  surgzoo train --config=configs/surgvlm_72b.py --config.model.weights=Qwen2.5-VL-72B-Instruct
+"""
+
+import dataclasses
+
+from surgzoo.configs import surgvlm_7b
+from surgzoo.train.experiment import Experiment
+
+LORA = {"rank": 64, "alpha": 128.0, "targets": r"text/layers/.*/(q|k|v|out|gate|up|down)"}
+
+
+def get_config() -> Experiment:
+    full = surgvlm_7b.get_config()
+    return dataclasses.replace(
+        full,
+        name="surgvlm_72b",
+        model=dataclasses.replace(
+            full.model,
+            name="surgvlm-72b",
+            # Nothing of the tower is differentiated: there is nothing to recompute.
+            overrides={"vision_remat": "none", "input": surgvlm_7b.INPUT, "lora": LORA},
+            weights="Qwen2.5-VL-72B-Instruct",
+            trainable="lora_",
+        ),
+        optim=dataclasses.replace(full.optim, lr=1e-4),
+    )

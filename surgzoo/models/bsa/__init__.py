@@ -1,0 +1,1 @@
+"""BSA: basic surgical actions in clips, skill, and what comes next."""

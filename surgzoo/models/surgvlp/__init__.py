@@ -1,0 +1,1 @@
+"""Surgical video-language pre-training: SurgVLP, HecVL, PeskaVLP. See README.md."""

@@ -1,0 +1,109 @@
+"""The published .pth in, safetensors under the same keys in and out."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+import jax
+from jaxtyping import PyTree
+
+from surgzoo.models import key_table
+from surgzoo.models.base import Params
+from surgzoo.models.key_table import Row, dense, norm
+from surgzoo.models.surgvlp.config import SurgVLPConfig
+from surgzoo.models.tensor_files import TensorFolder
+from surgzoo.models.torch_file import TorchFile
+
+# Beside what is read: BERT's pooler, whose output is not used, buffers, and batch counters.
+_IGNORE = (
+    r"backbone_text\.model\.(pooler\..*|embeddings\.(position_ids|token_type_ids))"
+    r"|backbone_img\.model\..*num_batches_tracked"
+)
+
+
+def _conv(ours: str, theirs: str) -> Row:
+    """[out, in, y, x] <-> [y, x, in, out]."""
+    return Row(
+        f"{ours}/kernel",
+        f"{theirs}.weight",
+        lambda a: a.transpose(2, 3, 1, 0),
+        lambda a: a.transpose(3, 2, 0, 1),
+    )
+
+
+def _batch_norm(ours: str, theirs: str) -> list[Row]:
+    return [
+        *norm(ours, theirs),
+        Row(f"{ours}/mean", f"{theirs}.running_mean"),
+        Row(f"{ours}/var", f"{theirs}.running_var"),
+    ]
+
+
+def table(config: SurgVLPConfig) -> list[Row]:
+    """The rows of a model: torchvision's names of a ResNet, transformers' of a BERT."""
+    image, text, layer = (
+        "backbone_img.model", "backbone_text.model", "backbone_text.model.encoder.layer.{}"
+    )  # fmt: skip
+    ours = "text/layers/{}"
+    rows = [
+        _conv("vision/conv", f"{image}.conv1"),
+        *_batch_norm("vision/norm", f"{image}.bn1"),
+        *dense("vision/project", "backbone_img.global_embedder"),
+        Row("text/word", f"{text}.embeddings.word_embeddings.weight"),
+        Row("text/position", f"{text}.embeddings.position_embeddings.weight"),
+        Row("text/kind", f"{text}.embeddings.token_type_embeddings.weight"),
+        *norm("text/norm", f"{text}.embeddings.LayerNorm"),
+        *dense(f"{ours}/attention/q", f"{layer}.attention.self.query"),
+        *dense(f"{ours}/attention/k", f"{layer}.attention.self.key"),
+        *dense(f"{ours}/attention/v", f"{layer}.attention.self.value"),
+        *dense(f"{ours}/attention/out", f"{layer}.attention.output.dense"),
+        *norm(f"{ours}/norm1", f"{layer}.attention.output.LayerNorm"),
+        *dense(f"{ours}/mlp/fc1", f"{layer}.intermediate.dense"),
+        *dense(f"{ours}/mlp/fc2", f"{layer}.output.dense"),
+        *norm(f"{ours}/norm2", f"{layer}.output.LayerNorm"),
+    ]
+    for stage, depth in enumerate(config.vision.depths, 1):
+        for number in range(depth):
+            block, theirs = f"vision/block_{stage}_{number}", f"{image}.layer{stage}.{number}"
+            for i in (1, 2, 3):
+                rows.append(_conv(f"{block}/conv{i}", f"{theirs}.conv{i}"))
+                rows += _batch_norm(f"{block}/norm{i}", f"{theirs}.bn{i}")
+            rows.append(_conv(f"{block}/short", f"{theirs}.downsample.0"))  # of some blocks
+            rows += _batch_norm(f"{block}/short_norm", f"{theirs}.downsample.1")
+    return rows
+
+
+def load(
+    config: SurgVLPConfig,
+    path: str | pathlib.Path,
+    abstract: PyTree[jax.ShapeDtypeStruct] | None = None,
+) -> Params:
+    """Parameters from a .pth file as published, or from a folder that `save` wrote.
+
+    Nothing in the .pth is run. `abstract` has dtypes and, if set, shardings of the result; default
+    float32 on the first device. BERT's pooler, which the model does not use, is not kept.
+
+    Raises FileNotFoundError without the file, ValueError for damaged or other files and, with a
+    list, for missing, unexpected and wrongly shaped keys.
+    """
+    path = pathlib.Path(path)
+    abstract = config.build().abstract() if abstract is None else abstract
+    if not path.exists():
+        raise FileNotFoundError(f"no checkpoint at {path}: give a .pth file or a folder")
+    # Wrappers for several devices put "module." before every key.
+    opened = TensorFolder(path) if path.is_dir() else TorchFile(path, _without_module)
+    with opened as tensors:
+        return key_table.load(table(config), tensors, abstract, str(path), _IGNORE)
+
+
+def save(config: SurgVLPConfig, params: Params, folder: str | pathlib.Path) -> list[pathlib.Path]:
+    """Writes float32 model.safetensors under the published keys; without BERT's unused pooler.
+
+    Raises ValueError when the parameters are not those of `config`.
+    """
+    return key_table.save(table(config), params, config.build().abstract(), folder)
+
+
+def _without_module(key: str) -> str:
+    return re.sub(r"^module\.", "", key)

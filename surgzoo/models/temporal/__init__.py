@@ -1,0 +1,1 @@
+"""Causal temporal convolutions over the features of frames."""

@@ -1,0 +1,187 @@
+"""Training a part: adapters, or the merger. The rest keeps its bytes, and costs neither optimizer
+state nor gradients."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.extend.core import jaxprs_in_params
+
+from surgzoo.core import parallel
+from surgzoo.core.contract import Message
+from surgzoo.data.pipeline import stack
+from surgzoo.models.build import model_config
+from surgzoo.models.layers.lora import adapters_of, is_adapter, without_adapters
+from surgzoo.train import optim
+from surgzoo.train.checkpoint import Checkpointer
+from surgzoo.train.experiment import ModelConfig, OptimConfig
+from surgzoo.train.objectives import causal_lm
+from surgzoo.train.state import abstract_state, check_trainable, flatten, init_state, trainable
+from surgzoo.train.step import make_train_step
+from tests.train.toy_run import OVERRIDES, experiment
+
+LORA = {"rank": 4, "alpha": 16.0, "targets": "text/layers/.*|vision/layers/.*/(qkv|out)"}
+FORMS = {
+    "adapters": ({**OVERRIDES, "lora": LORA}, "lora_"),
+    "merger": (OVERRIDES, "merger"),
+    "adapters and merger": ({**OVERRIDES, "lora": LORA}, "lora_|merger"),
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A Hugging Face folder with random weights of the small model."""
+    folder = tmp_path_factory.mktemp("base")
+    config = model_config("surgvlm-tiny", OVERRIDES)
+    config.save_weights(config.build().init(jax.random.key(7)), folder)
+    return folder
+
+
+@pytest.mark.parametrize("form", ["adapters", "merger"])
+def test_a_run_learns_and_leaves_the_rest_as_it_was(small_data, base, tmp_path, form):
+    from surgzoo.train.loop import train
+
+    overrides, pattern = FORMS[form]
+    toy = experiment(
+        small_data,
+        model=ModelConfig(overrides=overrides, weights=str(base), trainable=pattern),
+        optim=OptimConfig(lr=1e-2, warmup_steps=2, weight_decay=0.1),
+        steps=24,
+        log_every=24,
+    )
+    state = train(toy, tmp_path)
+    after = jax.device_get(flatten(state["params"]))
+    config = model_config("surgvlm-tiny", OVERRIDES)
+    before = jax.device_get(flatten(config.load_weights(base)))
+
+    moved = {path for path in before if after[path].tobytes() != before[path].tobytes()}
+    learned = trainable(state["params"], pattern).keys()
+    assert moved == learned & before.keys()
+    assert learned - before.keys() == {path for path in after if is_adapter(path)}
+    if form == "adapters":
+        assert all(np.abs(after[path]).max() > 0 for path in learned)  # B, which began as zeros
+
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines]
+    assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:2]), losses
+
+    sizes = {leaf.size for leaf in jax.tree.leaves(state["opt"]) if leaf.size > 1}
+    assert sizes <= {leaf.size for leaf in trainable(state["params"], pattern).values()}
+
+
+def test_the_checkpoint_says_what_the_adapters_are_and_is_restored_without_being_told(
+    small_data, tmp_path
+):
+    from surgzoo.evaluate.predictors.local import restore
+    from surgzoo.evaluate.run import load_experiment
+    from surgzoo.train.loop import train
+
+    toy = experiment(
+        small_data,
+        model=ModelConfig(overrides={**OVERRIDES, "lora": {"rank": 3}}, trainable="lora_"),
+        optim=OptimConfig(lr=1e-2, warmup_steps=0),
+        steps=2,
+    )
+    state = train(toy, tmp_path)
+    meta = Checkpointer(tmp_path / "checkpoints").meta()
+    assert meta["experiment"]["model"]["overrides"]["lora"] == {"rank": 3}
+    # Those that the experiment leaves to the defaults of today stand there too.
+    assert meta["model"]["lora"] == {
+        "rank": 3, "alpha": 32.0, "targets": "text/layers/.*/(q|k|v|out|gate|up|down)",
+    }  # fmt: skip
+    found = restore(tmp_path, load_experiment(tmp_path))
+    assert found.model.config.lora.rank == 3
+    jax.tree.map(np.testing.assert_array_equal, found.params, state["params"])
+
+
+@pytest.fixture(scope="module")
+def rows():
+    processor = model_config("surgvlm-tiny", OVERRIDES).processor()
+    image = np.random.default_rng(0).integers(0, 255, (80, 100, 3), np.uint8)
+    talk = [Message("user", "Which instrument is this?", 1), Message("assistant", "a hook")]
+    row = processor.encode(talk, [image], bucket=processor.buckets[1])
+    return stack([row] * 5)  # no number of tokens or patches is a width of the model
+
+
+def products(jaxpr):
+    """Shapes that the matrix products of a program have, those of inner programs too."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield equation.outvars[0].aval.shape
+        for inner in jaxprs_in_params(equation.params):
+            yield from products(inner)
+
+
+@pytest.mark.parametrize("form", [*FORMS, "all"])
+def test_no_gradients_and_no_optimizer_state_of_what_is_frozen(rows, form):
+    """The gradient of a kernel is a product of the kernel's shape: there is one for those alone
+    that are trained. In bfloat16, where a cast stands between a kernel and its product."""
+    overrides, pattern = FORMS.get(form, (OVERRIDES, ".*"))
+    model = model_config("surgvlm-tiny", {**overrides, "compute_dtype": "bfloat16"}).build()
+    mesh = parallel.make_mesh(data=1, devices=jax.devices()[:1])
+    tx = optim.optimizer(OptimConfig(), 10)
+    abstract = abstract_state(model, tx, pattern, False, mesh)
+    step = make_train_step(model, causal_lm, tx, abstract, mesh, pattern=pattern)
+    done = set(products(jax.make_jaxpr(step)(abstract, rows).jaxpr))
+
+    learned = trainable(abstract["params"], pattern)
+    axes = flatten(model.logical_axes())
+    kernels = {}
+    for path, leaf in flatten(abstract["params"]).items():
+        if path.endswith("/kernel"):
+            own = leaf.shape[1:] if axes[path][0] == "layers" else leaf.shape
+            kernels[path] = own[0], int(np.prod(own[1:]))
+    computed = {path for path, (i, o) in kernels.items() if {(i, o), (o, i)} & done}
+    assert computed == {path for path in kernels if path in learned}
+
+    moments = [leaf for leaf in jax.tree.leaves(abstract["opt"]) if leaf.ndim]
+    assert sum(leaf.size for leaf in moments) == 2 * sum(leaf.size for leaf in learned.values())
+
+
+def test_base_weights_alone_get_fresh_adapters():
+    model = model_config("surgvlm-tiny", FORMS["adapters"][0]).build()
+    mesh = parallel.make_mesh(data=1, fsdp=2, devices=jax.devices()[:2])
+    whole = model.init(jax.random.key(3))
+    base = jax.tree.map(lambda leaf: leaf + 1, without_adapters(whole))
+    state = init_state(model, optax.sgd(1.0), "lora_", False, mesh, jax.random.key(3), base)
+    jax.tree.map(np.testing.assert_array_equal, without_adapters(state["params"]), base)
+    fresh, expected = adapters_of(state["params"]), adapters_of(whole)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), fresh, expected)
+
+
+def test_sharded_adapters_equal_unsharded(rows):
+    overrides, pattern = FORMS["adapters and merger"]
+    model = model_config("surgvlm-tiny", overrides).build()
+    batch = jax.tree.map(lambda x: np.concatenate([x] * 2)[:8], rows)
+
+    def stepped(sizes, devices):
+        mesh = parallel.make_mesh(**sizes, devices=devices)
+        tx = optax.sgd(1.0)
+        abstract = abstract_state(model, tx, pattern, False, mesh)
+        state = init_state(model, tx, pattern, False, mesh, jax.random.key(0))
+        step = make_train_step(model, causal_lm, tx, abstract, mesh, pattern=pattern)
+        state, metrics = step(state, parallel.shard_batch(batch, mesh))
+        return float(metrics["loss"]), jax.device_get(flatten(state["params"]))
+
+    loss, params = stepped({"data": 2, "fsdp": 2, "tensor": 2}, jax.devices())
+    expected_loss, expected = stepped({"data": 1}, jax.devices()[:1])
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
+    for path, value in params.items():
+        np.testing.assert_allclose(value, expected[path], atol=2e-5, err_msg=path)
+        if path.endswith("lora_b"):
+            assert jnp.abs(value).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [(".*", "trains everything"), ("merger", "trains none of the adapters")],
+)
+def test_adapters_that_would_not_be_what_is_trained(pattern, message):
+    model = model_config("surgvlm-tiny", FORMS["adapters"][0]).build()
+    with pytest.raises(ValueError, match=f"{message}: say model.trainable='lora_'"):
+        check_trainable(model, pattern)
+    check_trainable(model, "lora_|merger")
+    check_trainable(model_config("surgvlm-tiny", OVERRIDES).build(), pattern)
