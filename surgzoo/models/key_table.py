@@ -52,6 +52,19 @@ def norm(ours: str, theirs: str) -> list[Row]:
     return [Row(f"{ours}/scale", f"{theirs}.weight"), Row(f"{ours}/bias", f"{theirs}.bias")]
 
 
+def packed_qkv(ours: str, kernel: str, bias: str) -> list[Row]:
+    """The rows of query, key and value in one Linear: [3 * out, in] <-> [in, 3, out]."""
+    return [
+        Row(
+            f"{ours}/kernel",
+            kernel,
+            lambda a: a.reshape(3, -1, a.shape[1]).transpose(2, 0, 1),
+            lambda a: a.transpose(1, 2, 0).reshape(-1, a.shape[0]),
+        ),
+        Row(f"{ours}/bias", bias, lambda a: a.reshape(3, -1), lambda a: a.reshape(-1)),
+    ]
+
+
 def load(
     rows: Sequence[Row],
     tensors: Tensors,

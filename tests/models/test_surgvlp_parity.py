@@ -12,7 +12,8 @@ from surgvlp_oracle import SurgVLP
 
 from surgzoo.models.base import parameter_count
 from surgzoo.models.build import model_config
-from surgzoo.models.layers.conv_batch_norm import conv2d, max_pool
+from surgzoo.models.layers.conv import conv2d
+from surgzoo.models.layers.conv_batch_norm import max_pool
 from surgzoo.models.layers.stack import unstack
 from surgzoo.models.surgvlp import weights
 from surgzoo.models.surgvlp.config import BertConfig, InputConfig, ResNetConfig, SurgVLPConfig

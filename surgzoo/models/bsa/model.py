@@ -15,8 +15,8 @@ from jaxtyping import Array, Float
 from surgzoo.models.bsa.attention import Attention
 from surgzoo.models.bsa.dirichlet import joint_opinion
 from surgzoo.models.layers import parameter
+from surgzoo.models.layers.encoder import FeedForward
 from surgzoo.models.layers.linear import Linear
-from surgzoo.models.layers.mlp import GeluMLP
 from surgzoo.models.layers.norm import LayerNorm
 from surgzoo.models.layers.stack import make_layers, run_layers
 
@@ -46,9 +46,7 @@ class SpaceTimeLayer(nnx.Module):
         self.space_norm = LayerNorm(width, eps)
         self.space = Attention(width, heads, _AXES, rngs=rngs, out_gain=out_gain)
         self.norm = LayerNorm(width, eps)
-        self.mlp = GeluMLP(
-            width, config.mlp, ("vision_embed", "vision_mlp"), rngs=rngs, out_gain=out_gain
-        )
+        self.mlp = FeedForward(width, config.mlp, "gelu", "vision_", out_gain, rngs=rngs)
 
     def __call__(self, x: Float[Array, "B L H"]) -> Float[Array, "B L H"]:
         """Tokens: the whole clip, then frame after frame its patches; L = 1 + T * P."""

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float
 
 from surgzoo.models.bsa.attention import Attention
 from surgzoo.models.layers import parameter
+from surgzoo.models.layers.encoder import FeedForward
 from surgzoo.models.layers.linear import Linear
-from surgzoo.models.layers.mlp import GeluMLP
 from surgzoo.models.layers.norm import LayerNorm
 from surgzoo.models.layers.stack import make_layers, run_layers
 
@@ -33,7 +33,7 @@ class PlannerLayer(nnx.Module):
             config.width, config.heads, ("embed", "heads"), rngs=rngs, out_gain=out_gain
         )
         self.norm2 = LayerNorm(config.width, config.norm_eps)
-        self.mlp = GeluMLP(config.width, config.mlp, ("embed", "mlp"), rngs=rngs, out_gain=out_gain)
+        self.mlp = FeedForward(config.width, config.mlp, "gelu", "", out_gain, rngs=rngs)
 
     def __call__(self, x: Float[Array, "B S H"], mask: Array) -> Float[Array, "B S H"]:
         x = x + self.attention(self.norm1(x), mask)

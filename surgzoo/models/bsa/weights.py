@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 from surgzoo.models import key_table
 from surgzoo.models.base import Params
 from surgzoo.models.bsa.config import BSAConfig, PlannerConfig
-from surgzoo.models.key_table import Row, dense, norm
+from surgzoo.models.key_table import Row, dense, norm, packed_qkv
 from surgzoo.models.tensor_files import TensorFolder
 
 HEADS = {  # our path -> their key; transformers knows the first and leaves out the others
@@ -59,18 +59,7 @@ def table(config: BSAConfig) -> list[Row]:
 def _attention(ours: str, theirs: str) -> list[Row]:
     qkv = f"{theirs}.attention.qkv"
     return [
-        Row(  # [3 * out, in] <-> [in, 3, out]
-            f"{ours}/qkv/kernel",
-            f"{qkv}.weight",
-            lambda a: a.reshape(3, -1, a.shape[1]).transpose(2, 0, 1),
-            lambda a: a.transpose(1, 2, 0).reshape(-1, a.shape[0]),
-        ),
-        Row(
-            f"{ours}/qkv/bias",
-            f"{qkv}.bias",
-            lambda a: a.reshape(3, -1),
-            lambda a: a.reshape(-1),
-        ),
+        *packed_qkv(f"{ours}/qkv", f"{qkv}.weight", f"{qkv}.bias"),
         *dense(f"{ours}/out", f"{theirs}.output.dense"),
     ]
 

@@ -13,7 +13,7 @@ from surgzoo.models.base import Params
 from surgzoo.models.clip.config import DualEncoderConfig
 from surgzoo.models.clip.hf_config import write_config
 from surgzoo.models.clip.processor import tokenizer_file
-from surgzoo.models.key_table import Row, dense, norm
+from surgzoo.models.key_table import Row, dense, norm, packed_qkv
 from surgzoo.models.tensor_files import TensorFolder
 
 # Buffers that older files carry.
@@ -49,7 +49,7 @@ def _patch(config: DualEncoderConfig) -> Row:
 
 
 def _probe() -> list[Row]:
-    """SigLIP's pooling. torch keeps query, key and value in one matrix [3 * out, in]."""
+    """SigLIP's pooling."""
     ours, theirs = "vision/pool", "vision_model.head"
     return [
         Row(
@@ -58,17 +58,10 @@ def _probe() -> list[Row]:
             lambda a: a.reshape(-1),
             lambda a: a.reshape(1, 1, -1),
         ),
-        Row(
-            f"{ours}/qkv/kernel",
+        *packed_qkv(
+            f"{ours}/qkv",
             f"{theirs}.attention.in_proj_weight",
-            lambda a: a.reshape(3, -1, a.shape[1]).transpose(2, 0, 1),
-            lambda a: a.transpose(1, 2, 0).reshape(-1, a.shape[0]),
-        ),
-        Row(
-            f"{ours}/qkv/bias",
             f"{theirs}.attention.in_proj_bias",
-            lambda a: a.reshape(3, -1),
-            lambda a: a.reshape(-1),
         ),
         *dense(f"{ours}/out", f"{theirs}.attention.out_proj"),
         *norm(f"{ours}/norm", f"{theirs}.layernorm"),

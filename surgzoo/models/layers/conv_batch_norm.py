@@ -1,4 +1,4 @@
-"""Convolution, pooling and batch norm of residual networks, channels last."""
+"""What residual networks are made of: convolution without bias, pooling, batch norm."""
 
 from __future__ import annotations
 
@@ -8,38 +8,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from surgzoo.models.layers import parameter
-from surgzoo.models.layers.linear import linear
+from surgzoo.models.layers.conv import conv2d
 from surgzoo.models.layers.parameter import Axes
-
-IMPLEMENTATIONS = ("auto", "lax", "gemm")
-
-
-def conv2d(
-    x: Float[Array, "B H W I"],
-    kernel: Float[Array, "kh kw I O"],
-    stride: int = 1,
-    padding: int = 0,
-    implementation: str = "auto",
-) -> Float[Array, "B h w O"]:
-    """Convolution with zero padding on every side, in the dtype of x.
-
-    `lax` is XLA's convolution. `gemm` makes a 1 x 1 kernel one matrix product over all pixels,
-    which on a CPU is what XLA's convolutions do not reach; larger kernels stay convolutions. `auto`
-    is gemm on a CPU, else lax. Raises ValueError for another name.
-    """
-    if implementation not in IMPLEMENTATIONS:
-        raise ValueError(f"conv_impl is {', '.join(IMPLEMENTATIONS)}, not '{implementation}'")
-    if implementation == "auto":
-        implementation = "gemm" if jax.default_backend() == "cpu" else "lax"
-    if implementation == "gemm" and kernel.shape[:2] == (1, 1) and padding == 0:
-        return linear(x[:, ::stride, ::stride], kernel[0, 0])
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel.astype(x.dtype),
-        (stride, stride),
-        [(padding, padding)] * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
 
 
 def max_pool(

@@ -1,4 +1,4 @@
-"""Feed-forward networks."""
+"""Gated feed-forward network."""
 
 from __future__ import annotations
 
@@ -23,14 +23,3 @@ class SwiGLU(nnx.Module):
 
     def __call__(self, x: Float[Array, "*B H"]) -> Float[Array, "*B H"]:
         return self.down(jax.nn.silu(self.gate(x)) * self.up(x))
-
-
-class GeluMLP(nnx.Module):
-    """fc2(gelu(fc1(x))) with biases and the exact GELU. `axes` names (width, hidden)."""
-
-    def __init__(self, width: int, hidden: int, axes: Axes, *, rngs: nnx.Rngs, out_gain: float):
-        self.fc1 = Linear((width, hidden), axes, rngs=rngs, bias=True)
-        self.fc2 = Linear((hidden, width), axes[::-1], rngs=rngs, bias=True, gain=out_gain)
-
-    def __call__(self, x: Float[Array, "*B H"]) -> Float[Array, "*B H"]:
-        return self.fc2(jax.nn.gelu(self.fc1(x), approximate=False))

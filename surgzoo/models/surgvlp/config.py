@@ -65,7 +65,7 @@ class SurgVLPConfig:
     text: BertConfig = BertConfig()
     input: InputConfig = InputConfig()
     scale: float = 100.0  # of cosines in `similarity`; the published protocol's, not learnt
-    conv_impl: str = "auto"  # or lax, gemm: see layers/conv_batch_norm.py
+    conv_impl: str = "auto"  # or lax, gemm: see layers/conv.py
     compute_dtype: str = "float32"  # or bfloat16: of products
     remat: str = "none"  # or dots, full: what the text tower's backward pass recomputes
     scan_layers: bool = True  # stacked text layers; False = side by side
