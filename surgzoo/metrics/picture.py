@@ -6,14 +6,18 @@ prediction must have one shape: who compares resizes first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 PEAK = 255.0
 PSNR_CAP = 100.0  # dB; equal images, whose PSNR is infinite. One grey level off in one value of a
 # 256 x 256 RGB image is 101 dB, so the cap also hides differences that nobody can see.
 
-_SIGMA, _RADIUS = 1.5, 5  # the 11 x 11 Gaussian window of Wang et al.
-_C1, _C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
+# The 11 x 11 Gaussian window of Wang et al., whose rows and columns have these weights.
+WINDOW = 11
+_SIGMA = 1.5
 
 
 def psnr(truth: np.ndarray, said: np.ndarray) -> float:
@@ -31,18 +35,32 @@ def ssim(truth: np.ndarray, said: np.ndarray) -> float:
     for an image smaller than the window.
     """
     _same_shape(truth, said)
-    side = 2 * _RADIUS + 1
-    if min(truth.shape[:2]) < side:
-        raise ValueError(f"SSIM needs images of at least {side} x {side} pixels: {truth.shape}")
+    if min(truth.shape[:2]) < WINDOW:
+        raise ValueError(f"SSIM needs images of at least {WINDOW} x {WINDOW} pixels: {truth.shape}")
     x, y = truth.astype(np.float64), said.astype(np.float64)
-    mean_x, mean_y = _blurred(x), _blurred(y)
-    var_x = _blurred(x * x) - mean_x**2
-    var_y = _blurred(y * y) - mean_y**2
-    cov = _blurred(x * y) - mean_x * mean_y
-    value = ((2 * mean_x * mean_y + _C1) * (2 * cov + _C2)) / (
-        (mean_x**2 + mean_y**2 + _C1) * (var_x + var_y + _C2)
+    return float(similarity(x, y, _blurred, PEAK).mean())
+
+
+def similarity(x: Any, y: Any, blurred: Callable[[Any], Any], peak: float) -> Any:
+    """SSIM at every window of two images with values 0 to `peak`; arrays of any library.
+
+    `blurred` takes means over the windows, with `window_weights` along either side.
+    """
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+    mean_x, mean_y = blurred(x), blurred(y)
+    var_x = blurred(x * x) - mean_x**2
+    var_y = blurred(y * y) - mean_y**2
+    cov = blurred(x * y) - mean_x * mean_y
+    return ((2 * mean_x * mean_y + c1) * (2 * cov + c2)) / (
+        (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
     )
-    return float(value.mean())
+
+
+def window_weights() -> np.ndarray:
+    """Of the WINDOW pixels of a row or column; they add up to one."""
+    offsets = np.arange(WINDOW) - WINDOW // 2
+    weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
+    return weights / weights.sum()
 
 
 def clip(truth: np.ndarray, said: np.ndarray) -> dict[str, float]:
@@ -84,11 +102,9 @@ def flicker(truth: np.ndarray, said: np.ndarray) -> float:
 
 def _blurred(image: np.ndarray) -> np.ndarray:
     """Weighted means over the windows inside the image, by rows and then by columns."""
-    offsets = np.arange(-_RADIUS, _RADIUS + 1)
-    weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
-    weights /= weights.sum()
+    weights = window_weights()
     for axis in (0, 1):
-        size = image.shape[axis] - 2 * _RADIUS
+        size = image.shape[axis] - WINDOW + 1
         shifted = (
             image[k : k + size] if axis == 0 else image[:, k : k + size]
             for k in range(len(weights))

@@ -15,13 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from surgzoo.metrics import picture
+
 IGNORED = 255  # a label that says nothing
 SCALES = 4  # of the gradients that are compared, each of half the resolution
 GRADIENTS = 0.5  # their weight: alpha of arXiv 1907.01341, section 5
 SSIM_SHARE = 0.84  # of arXiv 1511.08861, section III; there for its multi-scale form
-
-_RADIUS, _SIGMA = 5, 1.5  # the 11 x 11 window of Wang et al., IEEE TIP 2004
-_C1, _C2 = 0.01**2, 0.03**2
 
 
 def scale_shift_invariant(model: Any, params: Any, batch: Any, rng: jax.Array):
@@ -140,26 +139,18 @@ def ssim(x: Float[Array, "B H W C"], y: Float[Array, "B H W C"]) -> Float[Array,
 
     Raises ValueError for images smaller than the window.
     """
-    side = 2 * _RADIUS + 1
+    side = picture.WINDOW
     if min(x.shape[1:3]) < side:
         raise ValueError(f"SSIM needs images of at least {side} x {side} pixels: {x.shape[1:3]}")
-    mean_x, mean_y = _blurred(x), _blurred(y)
-    var_x = _blurred(x * x) - mean_x**2
-    var_y = _blurred(y * y) - mean_y**2
-    cov = _blurred(x * y) - mean_x * mean_y
-    value = ((2 * mean_x * mean_y + _C1) * (2 * cov + _C2)) / (
-        (mean_x**2 + mean_y**2 + _C1) * (var_x + var_y + _C2)
-    )
-    return value.mean((1, 2, 3))
+    return picture.similarity(x, y, _blurred, 1.0).mean((1, 2, 3))
 
 
 def _blurred(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
     """Gaussian means over the windows that lie inside: sums of shifted images along one side, then
     the other. Variances are differences of them, so they are taken in full precision."""
-    weights = np.exp(-0.5 * (np.arange(-_RADIUS, _RADIUS + 1) / _SIGMA) ** 2)
-    weights = (weights / weights.sum()).astype(np.float32)
+    weights = picture.window_weights().astype(np.float32)
     for axis in (1, 2):
-        size = x.shape[axis] - 2 * _RADIUS
+        size = x.shape[axis] - picture.WINDOW + 1
         x = sum(
             weight * jax.lax.slice_in_dim(x, shift, shift + size, axis=axis)
             for shift, weight in enumerate(weights)
