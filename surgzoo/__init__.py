@@ -12,7 +12,11 @@ if (_checkout / "pyproject.toml").is_file() and (_checkout / "datasets").is_dir(
     __path__.append(str(_checkout))
 
 # What `import surgzoo` offers beside its rooms; imported when it is first used.
-_LAZY = {"load": "surgzoo.data.load"}
+_LAZY = {
+    "create_model": "surgzoo.models.build",
+    "list_models": "surgzoo.models.listing",
+    "load": "surgzoo.data.load",
+}
 
 
 def __getattr__(name: str):

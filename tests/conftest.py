@@ -6,6 +6,9 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # test files run side by side, a core for each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 

@@ -3,6 +3,7 @@
   surgzoo evaluate --run_dir=runs/first
   surgzoo evaluate --run_dir=runs/first --split=val --limit=200
   surgzoo evaluate --run_dir=runs/first --decoding=constrained
+  surgzoo evaluate --run_dir=runs/clip --prompts=cholec80
   surgzoo evaluate --run_dir=runs/first --benchmark=surgvlm_bench --protocol=choice
 
 Writes predictions.jsonl, scores.json, summary.md and report.html into <run_dir>/eval-<split>, or of
@@ -27,6 +28,12 @@ _PROTOCOL = flags.DEFINE_enum("protocol", None, ["open", "choice"], "default as 
 _STEP = flags.DEFINE_integer("step", None, "checkpoint to use; default the newest")
 _BATCH = flags.DEFINE_integer("batch_size", None, "default as in the config")
 _DECODING = flags.DEFINE_list("decoding", None, "constrained,beams=4 or temperature=0.7,top_p=0.9")
+_PROMPTS = flags.DEFINE_string(
+    "prompts", None, "sentences of labels: a .toml, a .txt, cholec80 ..."
+)
+_HISTORY = flags.DEFINE_string(
+    "history", None, "predictions of action_recognition that a planner plans from; '' = the truth"
+)
 _REPORT = flags.DEFINE_bool("report", True, "also write report.html")
 
 
@@ -39,6 +46,8 @@ def main(argv: list[str]) -> None:
     from surgzoo.evaluate.run import evaluate, evaluate_benchmark
 
     decoding = read_decoding(_DECODING.value or ())
+    if _PROMPTS.value is not None:
+        decoding["prompts"] = _PROMPTS.value
     if _BENCHMARK.value:
         given = [f.name for f in (_SOURCES, _TASKS, _SPLIT) if f.value is not None]
         if given:
@@ -62,6 +71,7 @@ def main(argv: list[str]) -> None:
         "limit": _LIMIT.value,
         "batch_size": _BATCH.value,
         "protocol": _PROTOCOL.value,
+        "history": _HISTORY.value,
     }
     result = evaluate(
         Path(_RUN_DIR.value),

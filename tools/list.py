@@ -1,8 +1,8 @@
 """List what is registered, plug-ins included.
 
   surgzoo list models
+  surgzoo list models --pattern='clip-*' --cost     memory and operations of one input, computed
   surgzoo list sources --json
-  surgzoo list models --pattern='surgvlm-*'
   surgzoo list benchmarks --data_dir=data       and what of them is prepared there
 
 Without a kind it lists models, tasks, sources, benchmarks and the extractors of FVD. Licences are
@@ -11,6 +11,7 @@ those of the code, the weights or the data, as their owners publish them.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import textwrap
 from collections.abc import Sequence
@@ -23,11 +24,13 @@ from surgzoo.db.sources import sources
 from surgzoo.evaluate.benchmarks import benchmarks
 from surgzoo.metrics.distribution import extractors
 from surgzoo.models import models
+from surgzoo.models.card import in_words
+from surgzoo.models.listing import columns, list_models
 from surgzoo.tasks import tasks
 
 _JSON = flags.DEFINE_bool("json", False, "print JSON instead of a table")
 _PATTERN = flags.DEFINE_string("pattern", "*", "shell-style wildcard over the names")
-
+_COST = flags.DEFINE_bool("cost", False, "of models: what one input costs, in place of their cards")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "where benchmarks look for prepared sources")
 
 KINDS: dict[str, Registry] = {
@@ -44,12 +47,17 @@ def main(argv: list[str]) -> None:
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise ValueError(f"cannot list {', '.join(unknown)}; choose from {', '.join(KINDS)}")
+    if _COST.value and kinds != ["models"]:
+        raise ValueError("--cost goes with models: surgzoo list models --cost")
     listing = {kind: _rows(KINDS[kind], _PATTERN.value) for kind in kinds}
     if _JSON.value:
         print(json.dumps(listing[kinds[0]] if len(kinds) == 1 else listing, indent=2))
         return
     for kind, rows in listing.items():
         print(f"{kind} ({len(rows)})")
+        if kind == "models":
+            print(_indented(_costs(rows) if _COST.value else str(list_models(_PATTERN.value))))
+            continue
         if kind == "sources":
             print(_table(rows))
             continue
@@ -74,7 +82,7 @@ def _table(rows: list[dict]) -> str:
     }
     lines = [list(columns), *([read(row) for read in columns.values()] for row in rows)]
     known = "\n".join(f"  layout {name}: {text}" for name, text in LAYOUTS.items())
-    return f"{_columns(lines)}\n{known}"
+    return f"{_indented(columns(lines))}\n{known}"
 
 
 def _benchmarks(rows: list[dict]) -> str:
@@ -89,16 +97,44 @@ def _benchmarks(rows: list[dict]) -> str:
         tasks_shown = textwrap.shorten(_short(row["tasks"]) if sets else "–", 44, placeholder="…")
         about = textwrap.shorten(row["summary"], 76, placeholder="…")
         lines.append([row["name"], str(len(sets)), tasks_shown, shown, about])
-    return _columns(lines)
+    return _indented(columns(lines))
 
 
-def _columns(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  "
-        + "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
+def _costs(rows: list[dict]) -> str:
+    """Parameters, and what one input takes beside them."""
+    lines = [["variant", "parameters", "GB", "GFLOP an input", "MB beside", "input"]]
+    for row in rows:
+        lines.append(
+            [
+                row["name"],
+                in_words(row["parameter_count"]),
+                f"{row['parameter_bytes'] / 1e9:.3g}",
+                _rounded(row["flops"] / 1e9),
+                _rounded(row["activation_bytes"] / 1e6),
+                textwrap.shorten(row.get("input", "?"), 60, placeholder="…"),
+            ]
+        )
+    return (
+        f"{columns(lines)}\n"
+        "GB: parameters in float32. GFLOP: matrix products and convolutions, two operations for a\n"
+        "multiplication and an addition. MB beside: the most that is held at once, by the trace."
     )
+
+
+def _rounded(number: float) -> str:
+    return f"{number:,.{2 if number < 10 else 0}f}"
+
+
+def _cost(name: str) -> dict:
+    """Traces the model; nothing is allocated."""
+    from surgzoo.models.build import create_model
+    from surgzoo.train.cost import cost
+
+    return dataclasses.asdict(cost(create_model(name)))
+
+
+def _indented(table: str) -> str:
+    return textwrap.indent(table, "  ")
 
 
 def _short(tasks: Sequence[str]) -> str:
@@ -121,6 +157,7 @@ def _rows(registry: Registry, pattern: str) -> list[dict]:
                 **card.details,
                 **(shown_by(name) if registry is sources else {}),
                 **(_sets(name) if registry is benchmarks else {}),
+                **(_cost(name) if registry is models and _COST.value else {}),
             }
         )
     return rows

@@ -51,9 +51,15 @@ def main(argv: list[str]) -> None:
     passed("training")
 
     from surgzoo.evaluate.run import evaluate
+    from surgzoo.models.build import model_config
 
     result = evaluate(run_dir)
     passed("evaluation and report")
+    if model_config(experiment.model.name, experiment.model.overrides).reads == "pairs":
+        from surgzoo.evaluate.retrieval import retrieve
+
+        print(f"\n{retrieve(run_dir).table()}")
+        passed("retrieval")
     print(f"\n{result.table}\n\nreport: {os.path.abspath(result.report)}")
 
 
@@ -65,4 +71,4 @@ def _prepare(source: str, config: str, data_dir: Path) -> None:
         pass
     from surgzoo.datasets.source_builder import prepare
 
-    prepare(sources.get(source), data_dir, config=config)
+    prepare(sources.get(source), data_dir, config=config or None)  # None: its usual one

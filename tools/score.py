@@ -21,6 +21,9 @@ _PROTOCOL = flags.DEFINE_enum(
 )
 _MISSING = flags.DEFINE_enum("missing", "report", ["report", "wrong"], "unanswered questions")
 _BASELINES = flags.DEFINE_bool("baselines", True, "score the trivial baselines beside")
+_VALIDATION = flags.DEFINE_string(
+    "validation", None, "the model's predictions on split val: they choose thresholds of labels"
+)
 _OUT = flags.DEFINE_string("out", None, "scores file; default scores.json beside the predictions")
 
 
@@ -31,7 +34,7 @@ def main(argv: list[str]) -> None:
         raise ValueError("say what with --predictions=FILE")
     from surgzoo.evaluate.baselines import score_baselines
     from surgzoo.evaluate.report import tables
-    from surgzoo.evaluate.score import read_all, score_predictions
+    from surgzoo.evaluate.score import read_all, score_predictions, thresholds
     from surgzoo.tasks.wording import Wording
 
     predictions = Path(_PREDICTIONS.value)
@@ -42,7 +45,13 @@ def main(argv: list[str]) -> None:
         scheme=_SCHEME.value,
         wording=Wording(protocol=_PROTOCOL.value),
     )
-    scores = score_predictions(items, truth, missing=_MISSING.value, folder=predictions.parent)
+    chosen = None
+    if _VALIDATION.value:
+        wording = Wording(protocol=_PROTOCOL.value)
+        chosen = thresholds(_VALIDATION.value, items, truth, _DATA_DIR.value, wording)
+    scores = score_predictions(
+        items, truth, missing=_MISSING.value, folder=predictions.parent, chosen=chosen
+    )
     rivals = score_baselines(truth, _DATA_DIR.value, groups=("all",)) if _BASELINES.value else {}
     out = Path(_OUT.value) if _OUT.value else predictions.with_name("scores.json")
     scores.save(out)

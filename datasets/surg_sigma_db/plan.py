@@ -176,7 +176,8 @@ def _split(store: Store, scheme: str, splits: Mapping[str, str] | None):
     if splits is not None:
         return [(v, splits[v.video.canonical]) for v in store.videos if v.video.canonical in splits]
     store.check_scheme(scheme)
-    return [(v, v.video.splits[scheme]) for v in store.videos if scheme in v.video.splits]
+    found = ((stored, store.split_of(stored, scheme)) for stored in store.videos)
+    return [(stored, split) for stored, split in found if split is not None]
 
 
 @functools.cache

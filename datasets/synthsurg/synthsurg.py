@@ -74,6 +74,12 @@ class SynthSurg(SourceBuilder):
             pace=0.35,
         ),
         SynthSurgConfig(
+            name="sparse",
+            description="66 videos, 128 x 128, one frame in ten seconds: for models of frames",
+            fps=0.1,
+            side=128,
+        ),
+        SynthSurgConfig(
             name="fps4",
             description="as fps1, four frames a second",
             fps=4.0,

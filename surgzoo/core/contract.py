@@ -1,4 +1,6 @@
-"""What enters a vision-language model: one typed contract of static shapes.
+"""What enters a model: typed contracts of static shapes. `READS` lists them; first the largest.
+
+Of a vision-language model:
 
 A model's *processor* turns text turns and decoded images into an `Example` (numpy, one row).
 `data/` stacks the rows of one bucket into a `Batch`; the model reads a `Batch` and nothing else.
@@ -12,10 +14,20 @@ D = channels * temporal_patch * patch * patch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, NotRequired, Protocol, TypedDict
+from typing import Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
+
+# What a model reads: its config says so (`reads`). By it a run's rows are made (`data/rows`), and
+# the model is asked (`evaluate/predictors`).
+#   turns      conversations with pictures and clips: `Example`
+#   pairs      a picture and a text that belongs to it: `Pair`; or several of both: `Stretch`
+#   clips      the frames of a clip, and its label: `LabelledClip`
+#   frames     one frame, and a map or frame of the same size: `FrameAndMap`
+#   features   stored features of a video's frames, and their labels: `FeatureSequence`
+#   histories  the actions of a video in order: `History`
+Reads = Literal["turns", "pairs", "clips", "frames", "features", "histories"]
 
 
 class Example(TypedDict):
@@ -40,6 +52,58 @@ class Example(TypedDict):
 
 # The same keys with a leading batch axis B. (A TypedDict cannot say so; the loader guarantees it.)
 Batch = Example
+
+
+class Pair(TypedDict):
+    """Row i of a batch's pictures belongs to row i of its texts, as the processor makes both."""
+
+    images: Float[np.ndarray, "H W 3"]
+    tokens: Int[np.ndarray, S]  # int32
+    mask: Bool[np.ndarray, S]  # True where the text is read
+    views: NotRequired[Float[np.ndarray, "V H W 3"]]  # the same frame, changed
+
+
+class Stretch(TypedDict):
+    """T pictures of a stretch of video, its text, and the texts of N parts of it, in order."""
+
+    frames: Float[np.ndarray, "T H W 3"]
+    tokens: Int[np.ndarray, S]  # int32
+    mask: Bool[np.ndarray, S]
+    child_tokens: Int[np.ndarray, "N S"]  # int32
+    child_mask: Bool[np.ndarray, "N S"]
+
+
+class LabelledClip(TypedDict):
+    """Normalised frames, and the numbers of the clip's labels: -1 where it has none."""
+
+    video: Float[np.ndarray, "T H W 3"]
+    action: Int[np.ndarray, ""]  # int32
+    balance: Float[np.ndarray, ""]  # float32, what the clip weighs against the imbalance of labels
+    skill: NotRequired[Int[np.ndarray, ""]]  # int32
+
+
+class FrameAndMap(TypedDict):
+    """A normalised frame and one of `labels`, `depth` and `targets`, in the same size."""
+
+    images: Float[np.ndarray, "H W 3"]
+    labels: NotRequired[Int[np.ndarray, "H W"]]  # int32; 255 says nothing
+    depth: NotRequired[Float[np.ndarray, "H W"]]  # float32, near is large
+    valid: NotRequired[Bool[np.ndarray, "H W"]]  # of depth: where it is known
+    targets: NotRequired[Float[np.ndarray, "H W 3"]]  # float32, RGB from 0 to 1
+
+
+class FeatureSequence(TypedDict):
+    """A video of T frames at most; behind its end features are 0 and labels -1."""
+
+    features: Float[np.ndarray, "T F"]
+    labels: Int[np.ndarray, T]  # int32, -1 where a frame has none
+
+
+class History(TypedDict):
+    """The actions of a video in order, -1 behind the last."""
+
+    actions: Int[np.ndarray, S]  # int32
+    history: NotRequired[Float[np.ndarray, "S A"]]  # float32, as it was recognised; else certain
 
 
 class Bucket(NamedTuple):
@@ -164,4 +228,27 @@ class Processor(Protocol):
 
     def vocabulary(self) -> Vocabulary:
         """The tokens; only constrained decoding asks for them."""
+        ...
+
+
+class PairProcessor(Protocol):
+    """Both sides of a model that reads pairs, each on its own.
+
+    Attributes:
+      image_shape: (H, W, 3) of what `images` makes.
+      text_length: S, tokens of a text, those around it counted.
+    """
+
+    image_shape: tuple[int, int, int]
+    text_length: int
+
+    def images(self, frames: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Float[np.ndarray, "B H W 3"]:
+        """Normalised pixels of RGB frames of any sizes."""
+        ...
+
+    def texts(
+        self, texts: Sequence[str], *, truncate: bool = False
+    ) -> tuple[Int[np.ndarray, "B S"], Bool[np.ndarray, "B S"]]:
+        """Tokens and mask. Raises ValueError, naming the text, for one that is too long unless
+        `truncate`, and without a tokenizer."""
         ...

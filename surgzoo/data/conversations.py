@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
+from surgzoo.db.records import StoredVideo
 from surgzoo.db.schema import Conversation
 from surgzoo.db.store import Store
 from surgzoo.tasks import tasks
@@ -25,10 +26,16 @@ def conversations(
     Pixels are not decoded. Ids and answers do not depend on the `wording` of the questions
     (default: open ones, all phrasings).
     """
-    encoder = _task(task)
     for stored in store.select(split, scheme):
-        context = Context(store.config, stored.video, split, wording or Wording())
-        yield from encoder.encode_video(store.footage(stored), context)
+        yield from of_video(store, task, stored, split, wording)
+
+
+def of_video(
+    store: Store, task: str, stored: StoredVideo, split: str, wording: Wording | None = None
+) -> Iterator[Conversation]:
+    """The conversations of one task on one video, as `conversations` gives them."""
+    context = Context(store.config, stored.video, split, wording or Wording())
+    yield from _task(task).encode_video(store.footage(stored), context)
 
 
 @functools.cache

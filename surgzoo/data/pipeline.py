@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import grain
 import numpy as np
 
 from surgzoo.core.contract import Bucket, Example, GroupSize, Message, Processor
-from surgzoo.data.conversations import conversations
+from surgzoo.data.conversations import address, conversations
 from surgzoo.data.jpeg import Decode
 from surgzoo.data.media import MediaReader, Stores
 from surgzoo.data.model_reader import ModelReader
 from surgzoo.data.packed import PackedRows, Piece, Place
 from surgzoo.data.packing import join
+from surgzoo.data.pair_config import PairConfig
 from surgzoo.data.sampling import VideoConfig
 from surgzoo.data.units import Units
 from surgzoo.db import schema
@@ -75,6 +76,16 @@ class DataConfig:
       decode: pixels as the reference processor has them (exact), or cheaper ones (`data/jpeg.py`).
       video: which frames of a clip are shown, and how large (`data/sampling.py`).
       seed: draws the order of everything. wording: how the questions are put.
+
+    Of models that read no turns (`data/rows`), to which bucket, group, pack, decode and video say
+    nothing:
+      labels: names of the classes in the order of the model's outputs; () = those that the
+        questions of the mixture admit, as they come.
+      longest: frames of a video, or actions of a history, that a row has room for.
+      features: name of the stored features that are read (`surgzoo extract_features`).
+      augment: change pictures a little, and doubt histories, anew at every visit, as the kind of
+        row allows.
+      pairs: what a pair of a picture and a text is made of (`data/pair_config.py`).
     """
 
     mixture: tuple[Part, ...] = ()
@@ -90,6 +101,16 @@ class DataConfig:
     video: VideoConfig = dataclasses.field(default_factory=VideoConfig)
     seed: int = 0
     wording: Wording = dataclasses.field(default_factory=Wording)
+    labels: tuple[str, ...] = ()
+    longest: int = 1024
+    features: str = ""
+    augment: bool = False
+    pairs: PairConfig = dataclasses.field(default_factory=PairConfig)
+
+
+ENDLESS = 1 << 48  # examples of a pool
+
+By = Literal["conversation", "media", "video"]  # what forms a unit of the stream
 
 
 def messages(conversation: Conversation) -> list[Message]:
@@ -108,45 +129,82 @@ def messages(conversation: Conversation) -> list[Message]:
     ]
 
 
+class Pools:
+    """The units of a mixture: one pool for each place that its parts draw from.
+
+    Attributes:
+      sizes: the conversations of each part.
+
+    Raises ValueError when the mixture, or a part of it, is empty.
+    """
+
+    def __init__(self, config: DataConfig, stores: Stores, by: By):
+        if not config.mixture:
+            raise ValueError(
+                "the data config has an empty mixture: name at least one (source, task)"
+            )
+        self.sizes: dict[str, int] = {}
+        self._seed, self._by = config.seed, by
+        self._units: dict[Any, Units] = {}
+        self._weights: dict[Any, float] = {}
+        for part in config.mixture:
+            items, keys = _items(part, config, stores, by)
+            if not len(items):
+                raise ValueError(
+                    f"{part.name} (scheme {part.scheme}) has no conversation: the source has no "
+                    "label for this task or no video in this split"
+                )
+            self.sizes[part.name] = len(items)
+            # A frame's questions of all tasks form one unit; alone, the tasks are weighed.
+            place = (part.source, part.config, part.split, part.scheme, part.sources)
+            pool = (*place, part.task) if by == "conversation" else place
+            self._weights[pool] = self._weights.get(pool, 0.0) + part.weight
+            self._units.setdefault(pool, Units()).add(items, keys, part.weight)
+
+    def __iter__(self) -> Iterator[Conversation]:
+        """Every conversation once."""
+        for units in self._units.values():
+            for number in range(len(units)):
+                for item, _ in units[number]:
+                    yield item
+
+    def stream(self) -> grain.MapDataset:
+        """The endless, shuffled, weighted stream of units, each a list of conversations.
+
+        Those about the same media stand in an order drawn anew at every visit by the weights of
+        their parts, those about one video in stored order.
+        """
+
+        def ask(unit: list[tuple[Conversation, float]], rng: np.random.Generator):
+            if self._by == "video":
+                return [item for item, _ in unit]
+            # Weighted order without replacement: sort by u ** (1 / weight) (Efraimidis, Spirakis).
+            keys = [rng.random() ** (1 / weight) for _, weight in unit]
+            return [unit[i][0] for i in sorted(range(len(unit)), key=lambda i: -keys[i])]
+
+        datasets = [
+            # A seed of its own, so that two pools over one source do not walk in step.
+            grain.MapDataset.source(units)
+            .seed(self._seed + number)
+            .shuffle()
+            .repeat(-(-ENDLESS // len(units)))  # without a number, mixing counts beyond 64 bits
+            .random_map(ask)
+            for number, units in enumerate(self._units.values())
+        ]
+        total = sum(self._weights.values())
+        return grain.MapDataset.mix(datasets, [w / total for w in self._weights.values()])
+
+
 def mixture(config: DataConfig, stores: Stores) -> tuple[grain.MapDataset, dict[str, int]]:
-    """The endless, shuffled, weighted stream of rows-to-be and the conversations of each part.
+    """The stream of a language model's rows-to-be and the conversations of each part.
 
     An element is a list of conversations about the same media: all that one visit asks, in an order
     drawn anew at every visit by the parts' weights; ungrouped, a list of one.
 
     Raises ValueError when a part is empty.
     """
-    if not config.mixture:
-        raise ValueError("the data config has an empty mixture: name at least one (source, task)")
-    pools: dict[Any, Units] = {}
-    weights: dict[Any, float] = {}
-    sizes: dict[str, int] = {}
-    for part in config.mixture:
-        items, keys = _items(part, config, stores)
-        if not len(items):
-            raise ValueError(
-                f"{part.name} (scheme {part.scheme}) has no conversation: the source has no label "
-                f"for this task or no video in this split"
-            )
-        sizes[part.name] = len(items)
-        # Grouped, a frame's questions of all tasks form one unit; else each question is its own.
-        place = (part.source, part.config, part.split, part.scheme, part.sources)
-        pool = place if config.group else (*place, part.task)
-        weights[pool] = weights.get(pool, 0.0) + part.weight
-        pools.setdefault(pool, Units()).add(items, keys, part.weight)
-
-    def ask(unit: list[tuple[Conversation, float]], rng: np.random.Generator):
-        # Weighted order without replacement: sort by u ** (1 / weight) (Efraimidis and Spirakis).
-        keys = [rng.random() ** (1 / weight) for _, weight in unit]
-        return [unit[i][0] for i in sorted(range(len(unit)), key=lambda i: -keys[i])]
-
-    datasets = [
-        # A seed of its own, so that two pools over one source do not walk in step.
-        grain.MapDataset.source(units).seed(config.seed + number).shuffle().repeat().random_map(ask)
-        for number, units in enumerate(pools.values())
-    ]
-    total = sum(weights.values())
-    return grain.MapDataset.mix(datasets, [w / total for w in weights.values()]), sizes
+    pools = Pools(config, stores, "media" if config.group else "conversation")
+    return pools.stream(), pools.sizes
 
 
 def videos(part: Part, stores: Stores) -> list[schema.Video]:
@@ -164,9 +222,9 @@ def _chosen(part: Part, store: ConversationStore) -> Selection:
 
 
 def _items(
-    part: Part, config: DataConfig, stores: Stores
+    part: Part, config: DataConfig, stores: Stores, by: By
 ) -> tuple[Sequence[Conversation], np.ndarray | None]:
-    """A part's conversations, and the media key of each when they are to be grouped.
+    """A part's conversations, and where they are to be grouped the key of each one's unit.
 
     Those of a prepared source are made now and held in memory; those of the database stay on disk.
     """
@@ -183,7 +241,9 @@ def _items(
             )
         store = ConversationStore.open(config.data_dir, part.task)
         chosen = _chosen(part, store)
-        return chosen, store.media_keys[chosen.rows()] if config.group else None
+        if by == "video":
+            return chosen, _video_keys(chosen)
+        return chosen, store.media_keys[chosen.rows()] if by == "media" else None
     if part.sources:
         raise ValueError(
             f"{part.name}: `sources` chooses among those of {DATABASE}; leave it out of this part"
@@ -197,18 +257,50 @@ def _items(
             wording=config.wording,
         )
     )
-    keys = [media_key(item.media, item.id) for item in items]
-    return items, np.array(keys, np.uint64) if config.group else None
+    if by == "video":
+        return items, _video_keys(items)
+    keys = [media_key(item.media, item.id) for item in items] if by == "media" else None
+    return items, None if keys is None else np.array(keys, np.uint64)
+
+
+def _video_keys(items: Sequence[Conversation]) -> np.ndarray:
+    """A number for each stored video, from the conversations' ids; the same in every part."""
+    numbers: dict[tuple[str, str, str], int] = {}
+
+    def number(video: tuple[str, str, str]) -> int:
+        if video not in numbers:
+            numbers[video] = media_key((), "/".join(video))
+        return numbers[video]
+
+    return np.array([number(address(item.id)[:3]) for item in items], np.uint64)
 
 
 class Batches(Iterator[dict[str, np.ndarray]]):
-    """This process's share of every batch, without end."""
+    """This process's share of every batch, without end.
 
-    def __init__(self, batches: Iterator[dict[str, np.ndarray]], rows: PackedRows | None):
+    Attributes:
+      meta: what who uses the model must know of the rows, such as the names of its classes.
+      unit: what `size` counts: "tok", or "row".
+    """
+
+    def __init__(
+        self,
+        batches: Iterator[dict[str, np.ndarray]],
+        rows: PackedRows | None = None,
+        meta: dict[str, Any] | None = None,
+    ):
         self._batches, self._rows = batches, rows
+        self.meta = meta or {}
+        self.unit = "tok" if meta is None else "row"
 
     def __next__(self) -> dict[str, np.ndarray]:
         return next(self._batches)
+
+    def size(self, rows: dict[str, np.ndarray]) -> int:
+        """Tokens without padding, or rows, of this process's share."""
+        if self.unit == "tok":
+            return int((rows["segments"] > 0).sum())
+        return len(next(iter(rows.values())))
 
     def place(self, example: int) -> list[int] | None:
         """Where to start for this example, for `training_batches`; None: its number is enough."""
@@ -230,10 +322,7 @@ def training_batches(
     An example is a row. `place` is what `Batches.place(start)` gave: packed rows then start at
     once; without it all rows before `start` are planned first, with the same result.
     """
-    if config.batch_size % process_count:
-        raise ValueError(
-            f"batch size {config.batch_size} is not a multiple of {process_count} processes"
-        )
+    share = process_share(config, process_count)
     stream, _ = mixture(config, stores)
     read = reader(config, processor, stores)
     bucket = Bucket(*config.bucket)
@@ -267,13 +356,26 @@ def training_batches(
         dataset = rows.map(lambda parts: packed_row(parts, processor, read, bucket))
     else:
         dataset = stream[start + process_index :: process_count].map(row)
-    dataset = dataset.batch(config.batch_size // process_count)
+    dataset = dataset.batch(share)
     if not config.group:
         dataset = dataset.map(without_prefix)
-    options = grain.ReadOptions(
+    return Batches(iter(dataset.to_iter_dataset(read_options(config))), packed)
+
+
+def process_share(config: DataConfig, process_count: int) -> int:
+    """Rows of a batch that one process makes. Raises ValueError when they do not divide."""
+    if config.batch_size % process_count:
+        raise ValueError(
+            f"batch size {config.batch_size} is not a multiple of {process_count} processes"
+        )
+    return config.batch_size // process_count
+
+
+def read_options(config: DataConfig) -> grain.ReadOptions:
+    """Threads, and how far they may be ahead."""
+    return grain.ReadOptions(
         num_threads=config.threads, prefetch_buffer_size=max(2, config.prefetch)
     )
-    return Batches(iter(dataset.to_iter_dataset(options)), packed)
 
 
 def measure(unit: Sequence[Conversation], processor: Processor, read: ModelReader) -> GroupSize:

@@ -13,7 +13,7 @@ import csv
 import functools
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -88,7 +88,10 @@ VideoName = tuple[str, str]  # source, video id
 
 
 def cross_validation(
-    videos: Mapping[VideoName, Sequence[int]], count: int = 10, seed: int = 0
+    videos: Mapping[VideoName, Sequence[int]],
+    count: int = 10,
+    seed: int = 0,
+    operation: Callable[[str, str], str] = identity.canonical,
 ) -> tuple[tuple[VideoName, ...], ...]:
     """Folds of operations over any sources, for a set that has no official ones (BSA's has none).
 
@@ -101,6 +104,7 @@ def cross_validation(
         () where that is of no matter.
       count: folds. Each is tested once, the next one validates: see `fold_splits`.
       seed: which of the operations that are alike comes first.
+      operation: (source, video id) -> canonical id of what the video shows.
 
     Raises ValueError when there are fewer operations than folds, when videos count different
     labels, and as `identity.canonical` does.
@@ -110,7 +114,7 @@ def cross_validation(
         raise ValueError(f"some videos count {min(lengths)} labels, others {max(lengths)}")
     operations: dict[str, list[VideoName]] = {}
     for name in sorted(videos):
-        operations.setdefault(identity.canonical(*name), []).append(name)
+        operations.setdefault(operation(*name), []).append(name)
     if not 2 <= count <= len(operations):
         raise ValueError(
             f"{len(operations)} operations cannot be cut into {count} folds; give from 2 to "
@@ -118,25 +122,25 @@ def cross_validation(
         )
     totals = [sum(column) for column in zip(*videos.values(), strict=True)]
     shares = {}  # of all operations, then of each label that occurs
-    for operation, names in operations.items():
+    for shown, names in operations.items():
         sums = [sum(column) for column in zip(*(videos[name] for name in names), strict=True)]
         of_labels = [own / all_ for own, all_ in zip(sums, totals, strict=True) if all_]
-        shares[operation] = [1 / len(operations), *of_labels]
+        shares[shown] = [1 / len(operations), *of_labels]
 
-    def first(operation: str) -> tuple[float, str]:
-        chance = hashlib.sha256(f"{seed} {operation}".encode()).hexdigest()
-        return -max(shares[operation]), chance
+    def first(shown: str) -> tuple[float, str]:
+        chance = hashlib.sha256(f"{seed} {shown}".encode()).hexdigest()
+        return -max(shares[shown]), chance
 
     loads = [[0.0] * (1 + sum(map(bool, totals))) for _ in range(count)]
     folds: list[list[VideoName]] = [[] for _ in range(count)]
-    for operation in sorted(operations, key=first):
-        share = shares[operation]
+    for placed in sorted(operations, key=first):
+        share = shares[placed]
 
         def crowd(fold: int, share=share) -> float:
             return sum(load * own for load, own in zip(loads[fold], share, strict=True))
 
         fold = min(range(count), key=crowd)
-        folds[fold] += operations[operation]
+        folds[fold] += operations[placed]
         loads[fold] = [load + own for load, own in zip(loads[fold], share, strict=True)]
     return tuple(tuple(sorted(fold)) for fold in folds)
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from surgzoo.db import ontology, records, schema
+from surgzoo.db import folds, ontology, records, schema
 from surgzoo.db.derive import maps
 from surgzoo.db.footage import Footage, Shot
 
@@ -62,6 +62,7 @@ class Store:
                 schema.from_json(records.StoredVideo, line) for line in file
             )
         self._by_id = {stored.video.id: stored for stored in self.videos}
+        self._folds: dict[str, dict[str, schema.Split]] = {}  # scheme -> video id -> split
 
     @classmethod
     def open(cls, data_dir: str | Path, source: str, config: str = "") -> Store:
@@ -91,11 +92,11 @@ class Store:
             split=records.SPLIT, decoders={"image": tfds.decode.SkipDecoding()}
         )
 
-    def content(self) -> str:
+    def content(self, *, derived: bool = True) -> str:
         """A hash of all that tasks can see: records, videos, and what was derived for them.
 
-        Equal for two preparations of the same input. A source that was prepared before
-        `records.CONTENT_FILE` came up has its shards read for it.
+        Without `derived` of records and videos alone. Equal for two preparations of the same input.
+        A source that was prepared before `records.CONTENT_FILE` came up has its shards read for it.
         """
         digest = hashlib.blake2b(digest_size=16)
         known = self.path / records.CONTENT_FILE
@@ -104,7 +105,7 @@ class Store:
             with open(path, "rb") as file:
                 digest.update(hashlib.file_digest(file, "blake2b").digest())
         digest.update((self.path / records.VIDEOS_FILE).read_bytes())
-        for _, found in sorted(self._derived.items()):
+        for _, found in sorted(self._derived.items()) if derived else ():
             digest.update(found.content())
         return digest.hexdigest()
 
@@ -151,7 +152,7 @@ class Store:
 
     def check_scheme(self, scheme: str) -> None:
         """Raises ValueError for a split scheme that names no video."""
-        if scheme not in self.schemes():
+        if not folds.is_scheme(scheme) and scheme not in self.schemes():
             known = self.schemes()
             raise ValueError(
                 f"{self.source} has no split scheme '{scheme}'; "
@@ -168,7 +169,16 @@ class Store:
         if split == "all":
             return list(self.videos)
         self.check_scheme(scheme)
-        return [stored for stored in self.videos if stored.video.splits.get(scheme) == split]
+        return [stored for stored in self.videos if self.split_of(stored, scheme) == split]
+
+    def split_of(self, stored: records.StoredVideo, scheme: str) -> schema.Split | None:
+        """The split of one of the videos under a scheme, also one of `db/folds.py`; None where the
+        scheme does not name the video."""
+        if not folds.is_scheme(scheme):
+            return stored.video.splits.get(scheme)
+        if scheme not in self._folds:
+            self._folds[scheme] = folds.of_videos(self.videos, scheme)
+        return self._folds[scheme].get(stored.video.id)
 
     def records(self, stored: records.StoredVideo) -> Iterator[records.FrameRecord]:
         """All records of a video, in order."""

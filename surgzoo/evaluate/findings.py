@@ -79,6 +79,14 @@ def of_videos(videos: Iterable[schema.Video], unclear: Sequence[str] = ()) -> Tr
     return Training({key: tuple(names) for key, names in found.items()}, tuple(unclear))
 
 
+def joined(one: Training, other: Training) -> Training:
+    """What was seen in two parts of a training, such as before and in a run."""
+    operations = dict(one.operations)
+    for key, names in other.operations.items():
+        operations[key] = tuple(dict.fromkeys((*operations.get(key, ()), *names)))
+    return Training(operations, (*one.unclear, *other.unclear))
+
+
 def declared(spec: Sequence[str], data_dir: str | Path) -> Training:
     """What a person declares, item by item or in files of one item a line (# begins a comment).
 

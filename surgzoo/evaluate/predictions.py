@@ -15,6 +15,8 @@
            duct"); one that is left out has 0. Where all answers have them, average precision is
            computed
   decoding how the answer was decoded, in words: "greedy, constrained"
+  uncertainty  share of ignorance in [0, 1], of models that tell it from doubt between labels: 1 =
+           the model knows nothing of the kind. Scoring does not read it
 
 Only `id` is required. Lines are appended and flushed, so a killed run leaves whole lines and at
 most one torn line at the end; reading and resuming drop that line with a warning.
@@ -46,6 +48,7 @@ class Prediction:
     latency: float | None = None
     scores: Mapping[str, float] | None = None
     decoding: str | None = None
+    uncertainty: float | None = None
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Prediction))
@@ -120,11 +123,14 @@ class PredictionWriter:
         latency: float | None = None,
         scores: Mapping[str, float] | None = None,
         decoding: str | None = None,
+        uncertainty: float | None = None,
     ) -> None:
         """Appends one line and flushes it. Raises ValueError when `id` was written before."""
         if id in self.done:
             raise ValueError(f"{self.path} already holds an answer to {id}")
-        prediction = Prediction(id, self.model, text, answer, error, latency, scores, decoding)
+        prediction = Prediction(
+            id, self.model, text, answer, error, latency, scores, decoding, uncertainty
+        )
         self._file.write(to_line(prediction) + "\n")
         self._file.flush()
         self.done.add(id)
@@ -143,7 +149,7 @@ class PredictionWriter:
 def to_line(prediction: Prediction) -> str:
     """One line of the file, without its line break. Raises ValueError on NaN."""
     values = {name: getattr(prediction, name) for name in FIELDS}
-    for name in ("scores", "decoding"):  # most models have none, most servers do not say
+    for name in ("scores", "decoding", "uncertainty"):  # what most models do not say
         if values[name] is None:
             del values[name]
     return json.dumps(values, ensure_ascii=False, allow_nan=False)
@@ -206,6 +212,9 @@ def _from_line(line: bytes) -> Prediction:
         _is_number(latency) and math.isfinite(latency) and latency >= 0
     ):
         raise ValueError(f"'latency' must be seconds or null, not {latency!r}")
+    doubt = values.get("uncertainty")
+    if doubt is not None and not (_is_number(doubt) and 0 <= doubt <= 1):
+        raise ValueError(f"'uncertainty' must be a number in [0, 1] or null, not {doubt!r}")
     if values.get("scores") is not None:
         _check_scores(values["scores"])
     return Prediction(**values)

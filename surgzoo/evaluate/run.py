@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from surgzoo.core import config as config_lib
-from surgzoo.data import pipeline
+from surgzoo.data import features, pipeline
+from surgzoo.db import schema
 from surgzoo.db.store import NotPreparedError
 from surgzoo.evaluate import findings
 from surgzoo.evaluate.benchmarks import running
@@ -22,6 +23,7 @@ from surgzoo.evaluate.predictors.questions import questions
 from surgzoo.evaluate.report import report as write_report
 from surgzoo.evaluate.report import tables
 from surgzoo.evaluate.score import score
+from surgzoo.models import models
 from surgzoo.train.experiment import EvalConfig, Experiment
 
 
@@ -52,7 +54,9 @@ def evaluate(
     **changes: Any,
 ) -> Result:
     """Predicts, scores and reports one checkpoint of a run into `<run_dir>/eval-<split>`, with
-    the ways of decoding in the folder's name where they are not greedy.
+    the ways of decoding in the folder's name where they are not greedy, and the file of prompts,
+    "-recognised" where a planner was given a predictions file. What the same checkpoint answered to
+    split "val" chooses the thresholds of labels (`evaluate/operating.py`).
 
     `changes` replace fields of the experiment's EvalConfig. Raises FileNotFoundError when the run
     has no checkpoint, NotPreparedError when a source is missing.
@@ -61,7 +65,7 @@ def evaluate(
     experiment = load_experiment(run_dir)
     settings = dataclasses.replace(experiment.eval, **changes)
     data_dir = data_dir or experiment.data.data_dir
-    decoding = decoding_of(settings)
+    folder = folder_of(run_dir, settings)
     stores = pipeline.Stores(data_dir)
     wording = dataclasses.replace(
         experiment.data.wording, protocol=settings.protocol, thinking=False
@@ -77,11 +81,11 @@ def evaluate(
         limit=settings.limit,
     )
     found = restore(run_dir, experiment, step)
-    folder = run_dir / f"eval-{settings.split}{decoding.tag()}"
     name = found.name
+    validation = _validation(run_dir, found, settings)
     answer(found, items, stores, folder / "predictions.jsonl", settings)
-    pitfalls = _pitfalls(run_dir, experiment, found, settings, stores)
-    findings.save(pitfalls, folder / "findings.json")
+    known = pitfalls(run_dir, experiment, found, settings, stores)
+    findings.save(known, folder / "findings.json")
     if settings.split in ("test", "all"):
         findings.record(run_dir, found.step, settings.split)
     page = None
@@ -97,6 +101,7 @@ def evaluate(
             title=name,
             checkpoint=f"step {found.step}",
             date=datetime.date.today().isoformat(),
+            validation=validation,
         )
         table = (folder / "summary.md").read_text(encoding="utf-8")
     else:
@@ -106,10 +111,28 @@ def evaluate(
             split=settings.split,
             scheme=settings.scheme,
             wording=wording,
+            validation=validation,
         )
         scores.save(folder / "scores.json")
         table = tables.summary(scores, {})
-    return Result(folder, table, page, pitfalls)
+    return Result(folder, table, page, known)
+
+
+def folder_of(run_dir: Path, settings: EvalConfig) -> Path:
+    """Where `evaluate` writes. Raises as `decoding_of`."""
+    tag = decoding_of(settings).tag() + _prompts_tag(settings)
+    return run_dir / f"eval-{settings.split}{tag}{'-recognised' if settings.history else ''}"
+
+
+def _validation(run_dir: Path, found: Restored, settings: EvalConfig) -> Path | None:
+    """The file of validation answers, where it is there, of this checkpoint, and with scores."""
+    folder = folder_of(run_dir, dataclasses.replace(settings, split="val"))
+    path = folder / "predictions.jsonl"
+    if settings.split != "test" or not path.exists():
+        return None
+    given = list(read_predictions(path))
+    fit = given and all(p.model == found.name for p in given)
+    return path if fit and any(p.scores for p in given) else None
 
 
 def evaluate_benchmark(
@@ -148,7 +171,7 @@ def evaluate_benchmark(
     if not asked.truths:
         raise ValueError(f"nothing to ask of {name}:\n{running.describe(asked)}")
     found = restore(run_dir, experiment, step)
-    folder = run_dir / f"bench-{name}-{asked.protocol}{decoding.tag()}"
+    folder = run_dir / f"bench-{name}-{asked.protocol}{decoding.tag()}{_prompts_tag(settings)}"
     path = folder / "predictions.jsonl"
     answer(found, asked.conversations(), pipeline.Stores(asked.data_dir), path, settings)
     result = running.score(
@@ -163,12 +186,17 @@ def evaluate_benchmark(
     return result
 
 
+def _prompts_tag(settings: EvalConfig) -> str:
+    """What a folder's name says of the file of sentences; answers by two are never mixed."""
+    return f"-{Path(settings.prompts).stem}" if settings.prompts else ""
+
+
 def _selection(run_dir: Path, experiment: Experiment, found: Restored) -> list[findings.Finding]:
     """How this checkpoint was chosen among those of its run."""
     return findings.selection_of_run(run_dir, found.step, found.meta, experiment.steps)
 
 
-def _pitfalls(
+def pitfalls(
     run_dir: Path,
     experiment: Experiment,
     found: Restored,
@@ -187,10 +215,21 @@ def _pitfalls(
     return tuple([*leaks, *chosen])
 
 
+def _of_encoder(experiment: Experiment) -> tuple[list[schema.Video], list[str]]:
+    """What the encoder of the features that a run reads was trained on, and what is unclear."""
+    data = experiment.data
+    if data.features and not features.folder(data.data_dir, data.features).is_dir():
+        return [], [
+            f"the features '{data.features}' are no longer in {data.data_dir}: what their encoder "
+            "was trained on is unknown"
+        ]
+    return features.encoder_videos(data.data_dir, data.features)
+
+
 def training_of(experiment: Experiment) -> findings.Training:
-    """The videos of a run's mixture; weights that it began with are of unknown training."""
+    """The videos of a run's mixture, and what is known of weights that it began with."""
     stores = pipeline.Stores(experiment.data.data_dir)
-    videos, unclear = [], []
+    videos, unclear = _of_encoder(experiment)
     for part in experiment.data.mixture:
         try:
             videos += pipeline.videos(part, stores)
@@ -199,9 +238,21 @@ def training_of(experiment: Experiment) -> findings.Training:
                 f"{part.name} of the training mixture is no longer in "
                 f"{experiment.data.data_dir}: which of its videos were trained on is unknown"
             )
-    if experiment.model.weights:
-        unclear.append(
-            f"the run began with the weights {experiment.model.weights}: what those were trained "
-            "on is not declared"
-        )
-    return findings.of_videos(videos, unclear)
+    training = findings.of_videos(videos, unclear)
+    if not experiment.model.weights:
+        return training
+    return findings.joined(training, _before(experiment))
+
+
+def _before(experiment: Experiment) -> findings.Training:
+    """What the weights that a run began with had seen: what the model's card says of known ones."""
+    settings = experiment.model
+    details = models.entry(settings.name).card.details
+    seen = findings.declared(details.get("trained_on", ()), experiment.data.data_dir)
+    known = details.get("pre_training", "")
+    text = f"the run began with the weights {settings.weights}" + (
+        f"; what the known ones of {settings.name} have seen: {known}"
+        if known
+        else ": what those were trained on is not declared"
+    )
+    return findings.Training(seen.operations, (text, *seen.unclear))

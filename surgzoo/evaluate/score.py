@@ -23,7 +23,7 @@ import numpy as np
 from surgzoo.data.conversations import address
 from surgzoo.db import schema
 from surgzoo.db.store import NotPreparedError, Store, newest
-from surgzoo.evaluate import workflow
+from surgzoo.evaluate import operating, workflow
 from surgzoo.evaluate.pixels import Judge
 from surgzoo.evaluate.predictions import Prediction, PredictionsError, read_predictions
 from surgzoo.evaluate.truth import Truth, load_truth, named, place, uncollected
@@ -93,6 +93,8 @@ class Scores:
     outside: int  # predictions on videos of other splits
     # Task -> how its answers were decoded -> how many of them; empty where nobody says.
     decoding: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    # Task -> each answer against all others, where all answers have scores.
+    classes: dict[str, list[operating.ClassRow]] = dataclasses.field(default_factory=dict)
 
     def row(self, task: str, group: Group = "all", name: str = "all") -> Row:
         """Raises KeyError when there is no such row."""
@@ -122,7 +124,8 @@ class Scores:
             Row(**{**row, "interval": row["interval"] and tuple(row["interval"])})
             for row in values.pop("rows")
         ]
-        return cls(rows=rows, **values)
+        classes = operating.read_rows(values.pop("classes", {}))
+        return cls(rows=rows, classes=classes, **values)
 
 
 def score(
@@ -136,6 +139,7 @@ def score(
     wording: Wording | None = None,
     missing: Policy = "report",
     unknown: Literal["error", "report"] = "error",
+    validation: str | Path | None = None,
 ) -> Scores:
     """Scores a predictions file against the prepared data below `data_dir`.
 
@@ -148,6 +152,7 @@ def score(
       wording: how the questions were put; answers to listed choices need it.
       missing: "wrong" counts a conversation without prediction as a wrong answer.
       unknown: "report" lists ids that name no conversation in `Scores.unknown` instead of raising.
+      validation: the same model's predictions on split "val"; see `thresholds`.
 
     Raises PredictionsError (damaged lines, duplicates, unknown ids, nothing to score) and
     NotPreparedError.
@@ -162,7 +167,42 @@ def score(
         wording=wording,
     )
     folder = Path(predictions).parent
-    return score_predictions(items, truth, missing=missing, unknown=unknown, folder=folder)
+    chosen = thresholds(validation, items, truth, data_dir, wording) if validation else None
+    return score_predictions(
+        items, truth, missing=missing, unknown=unknown, folder=folder, chosen=chosen
+    )
+
+
+def thresholds(
+    validation: str | Path,
+    items: Sequence[Prediction],
+    truth: Truth,
+    data_dir: str | Path,
+    wording: Wording | None = None,
+) -> operating.Thresholds:
+    """From which score on each label is said: chosen on the predictions of split "val".
+
+    `items` and `truth` are what is going to be judged. Raises PredictionsError for answers of
+    another model, ValueError where the validation operations are among those judged.
+    """
+    if truth.split != "test":
+        raise ValueError(
+            f"thresholds are chosen on split 'val' to be judged on 'test', not on '{truth.split}'"
+        )
+    found, there = read_all(validation, data_dir, split="val", scheme=truth.scheme, wording=wording)
+    models = [sorted({item.model for item in side}) for side in (found, items)]
+    if models[0] != models[1]:
+        raise PredictionsError(
+            f"{validation} holds answers of {', '.join(models[0])}; those that are scored are of "
+            f"{', '.join(models[1])}. A threshold comes from the same model."
+        )
+    chosen = operating.thresholds_of(there, grade(found, there, Path(validation).parent).graded)
+    if not chosen:
+        raise PredictionsError(
+            f"{validation} holds no answers with scores on split 'val' ({truth.scheme}): nothing "
+            "to choose thresholds by"
+        )
+    return chosen
 
 
 @uncollected()
@@ -220,11 +260,14 @@ def score_predictions(
     unknown: Literal["error", "report"] = "error",
     folder: str | Path | None = None,
     groups: Collection[Group] = get_args(Group),
+    chosen: operating.Thresholds | None = None,
 ) -> Scores:
     """As `score`, for predictions and truth that are already in memory; `folder` as in `grade`,
-    `groups` as in `score_graded`."""
+    `groups` and `chosen` as in `score_graded`."""
     grading = grade(predictions, truth, folder)
-    return score_graded(grading, truth, missing=missing, unknown=unknown, groups=groups)
+    return score_graded(
+        grading, truth, missing=missing, unknown=unknown, groups=groups, chosen=chosen
+    )
 
 
 @uncollected()
@@ -235,8 +278,10 @@ def score_graded(
     missing: Policy = "report",
     unknown: Literal["error", "report"] = "error",
     groups: Collection[Group] = get_args(Group),
+    chosen: operating.Thresholds | None = None,
 ) -> Scores:
-    """As `score`, for answers that `grade` has read; `groups` are the kinds of rows to make."""
+    """As `score`, for answers that `grade` has read; `groups` are the kinds of rows to make, and
+    `chosen` what `thresholds` gave."""
     graded, strangers, outside = grading
     if strangers and unknown == "error":
         raise PredictionsError(
@@ -253,6 +298,10 @@ def score_graded(
     rows = []
     for task in truth.tasks:
         rows += _task_rows(truth, task, graded, missing, groups)
+    partly = {row.task for row in rows if row.group == "all" and row.missing}
+    classes = operating.rows(truth, graded, chosen, FEWEST_VIDEOS)
+    if missing == "wrong":  # a question without an answer has no score either
+        classes = {task: found for task, found in classes.items() if task not in partly}
     models = sorted({item.prediction.model for item in graded.values()})
     ways: dict[str, collections.Counter[str]] = {}
     for item in graded.values():
@@ -263,6 +312,7 @@ def score_graded(
     return Scores(
         models, truth.split, truth.scheme, missing, rows, strangers, outside.total(),
         {task: dict(sorted(found.items())) for task, found in sorted(ways.items())},
+        classes,
     )  # fmt: skip
 
 
@@ -350,8 +400,8 @@ def _splits(truth: Truth, places: Mapping[str, int]) -> str:
     counts: collections.Counter[str] = collections.Counter()
     for where, count in places.items():
         source, video = where.split("/", 1)
-        splits = truth.stores[source].video(video).video.splits
-        counts[splits.get(truth.scheme, "none")] += count
+        store = truth.stores[source]
+        counts[store.split_of(store.video(video), truth.scheme) or "none"] += count
     return ", ".join(f"{count} on '{split}'" for split, count in counts.most_common())
 
 

@@ -15,7 +15,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from surgzoo.metrics import bootstrap, ranking
 
@@ -117,8 +117,7 @@ def scores_by_class(
         raise ValueError(f"{len(operations)} operations for {len(truth)} items")
     if thresholds is not None and len(thresholds) != truth.shape[1]:
         raise ValueError(f"{len(thresholds)} thresholds for {truth.shape[1]} classes")
-    place = {name: number for number, name in enumerate(dict.fromkeys(operations))}
-    group = np.array([place[name] for name in operations], int)
+    group = _numbered(operations)
     out = []
     for number in range(truth.shape[1]):
         wanted, given = truth[:, number], scores[:, number]
@@ -132,13 +131,56 @@ def scores_by_class(
     return out
 
 
+def macro_auroc(
+    truth: Bool[np.ndarray, "N C"],
+    scores: Float[np.ndarray, "N C"],
+    operations: Sequence[Hashable],
+    asked: Bool[np.ndarray, "N C"] | None = None,
+    resamples: int = bootstrap.RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Mean of the classes' areas, those left out that have none; so in every resample.
+
+    `asked` says which items count for which class, by default all. Raises as `scores_by_class`.
+    """
+    truth, scores = ranking.check(truth, scores)
+    if len(operations) != len(truth):
+        raise ValueError(f"{len(operations)} operations for {len(truth)} items")
+    asked = np.ones_like(truth) if asked is None else asked
+    group, groups = _numbered(operations), len(set(operations))
+    if not groups:
+        return Estimate(float("nan"), None)
+    classes = [
+        (_Ranked(truth[mine, number], scores[mine, number]), group[mine])
+        for number, mine in enumerate(asked.T)
+    ]
+
+    def mean(counts: Float[np.ndarray, "R G"]) -> Float[np.ndarray, " R"]:
+        areas = np.stack([_areas(ranked, counts, of) for ranked, of in classes])
+        known = ~np.isnan(areas)
+        total, number = np.where(known, areas, 0.0).sum(axis=0), known.sum(axis=0)
+        return np.divide(total, number, out=np.full(len(counts), np.nan), where=number > 0)
+
+    value = float(mean(np.ones((1, groups)))[0])
+    return Estimate(value, bootstrap.resampled(mean, groups, resamples, seed))
+
+
+def _numbered(operations: Sequence[Hashable]) -> Int[np.ndarray, " N"]:
+    place = {name: number for number, name in enumerate(dict.fromkeys(operations))}
+    return np.array([place[name] for name in operations], int)
+
+
+def _areas(
+    ranked: _Ranked, counts: Float[np.ndarray, "R G"], group: Int[np.ndarray, " N"]
+) -> Float[np.ndarray, " R"]:
+    """The area of each resample, given how often it holds each operation."""
+    parts = range(0, len(counts), _CHUNK)
+    return np.concatenate([ranked.areas(counts[i : i + _CHUNK, group]) for i in parts])
+
+
 def _of_class(truth, scores, group, threshold, resamples, seed) -> ClassScores:
     groups = int(group.max(initial=-1)) + 1
     ranked = _Ranked(truth, scores)
-
-    def area(counts: Float[np.ndarray, "R G"]) -> Float[np.ndarray, " R"]:
-        parts = range(0, len(counts), _CHUNK)
-        return np.concatenate([ranked.areas(counts[i : i + _CHUNK, group]) for i in parts])
 
     def tally(right: np.ndarray, among: np.ndarray) -> Float[np.ndarray, "G 1 2"]:
         sums = [np.bincount(group, weights=x, minlength=groups) for x in (right & among, among)]
@@ -162,7 +204,7 @@ def _of_class(truth, scores, group, threshold, resamples, seed) -> ClassScores:
     return ClassScores(
         int(truth.sum()),
         threshold,
-        estimate(area),
+        estimate(lambda counts: _areas(ranked, counts, group)),
         estimate(lambda counts: bootstrap.value(np.tensordot(counts, sensitivity, 1))),
         estimate(lambda counts: bootstrap.value(np.tensordot(counts, specificity, 1))),
         estimate(index),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -118,9 +118,26 @@ class Model:
         """Hidden states of the patches, or cells, of normalised images, row by row."""
         return self.bind(params).image_features(images)
 
+    def embed_frames(self, params: Params, frames: Mapping[str, Array]) -> Float[Array, "B F"]:
+        """One vector a frame, float32, for models that read stored features of a video's frames.
+
+        `frames` is what the processor's `frames(pictures)` makes of B uint8 RGB pictures.
+        """
+        return self.bind(params).embed_frames(frames)
+
+    def can(self, verb: str) -> bool:
+        """Whether the architecture has a verb."""
+        return hasattr(self.module, verb)
+
     def classify(self, params: Params, video: Float[Array, "B T H W 3"]) -> Float[Array, "B C"]:
         """Logits of the classes of clips, float32."""
         return self.bind(params).classify(video)
+
+    def opinion(
+        self, params: Params, video: Float[Array, "B T H W 3"]
+    ) -> tuple[Float[Array, "B C"], Float[Array, " B"]]:
+        """Probabilities of the classes of clips, and the share of ignorance, from 0 to 1."""
+        return self.bind(params).opinion(video)
 
     def label_logits(
         self, params: Params, video: Float[Array, "B T H W 3"]

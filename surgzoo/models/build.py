@@ -9,9 +9,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from surgzoo.models import models
+from surgzoo.models.architecture import Architecture
 
 
-def model_config(name: str, overrides: Mapping[str, Any] | None = None) -> Any:
+def create_model(name: str, **overrides: Any) -> Architecture:
+    """A registered model: its sizes and choices as a frozen config, and where its parts are.
+
+        architecture = surgzoo.create_model("clip-tiny", vision={"depth": 2})
+        model = architecture.build()                     # verbs: embed_image, embed_text, ...
+        params = model.init(jax.random.key(0))           # or architecture.load_weights(folder)
+        processor = architecture.processor()             # frames and texts to arrays
+        images = model.embed_image(params, processor.images(frames))
+
+    Nothing is allocated before `init` or `load_weights`, whatever the size; `model.abstract()` has
+    the shapes. Parameters are a plain dict of arrays, and the verbs are pure functions of it
+    (`models/base.py`), so they go through `jax.jit`, `jax.grad` and shardings as they are.
+
+    Args:
+      name: as `surgzoo.list_models()` has it.
+      overrides: fields of the config, as in `model_config`.
+
+    Raises UnknownNameError with the nearest names, ValueError with the nearest field.
+    """
+    return model_config(name, overrides)
+
+
+def model_config(name: str, overrides: Mapping[str, Any] | None = None) -> Architecture:
     """The frozen config of a registered model with some fields changed.
 
     A key may go down with dots ("vision.depth"), a value may be a mapping of further fields

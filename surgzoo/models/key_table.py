@@ -6,6 +6,7 @@ both names stands for the number of a layer; ours may be stacked or side by side
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 import re
@@ -45,6 +46,17 @@ def dense(ours: str, theirs: str, bias: bool = True) -> list[Row]:
     """The rows of a Linear; torch keeps kernels as [out, in]."""
     rows = [Row(f"{ours}/kernel", f"{theirs}.weight", lambda a: a.T, lambda a: a.T)]
     return rows + [Row(f"{ours}/bias", f"{theirs}.bias")] * bias
+
+
+def conv(ours: str, theirs: str, bias: bool = False) -> list[Row]:
+    """The rows of a convolution: [out, in, y, x] <-> [y, x, in, out]."""
+    kernel = Row(
+        f"{ours}/kernel",
+        f"{theirs}.weight",
+        lambda a: a.transpose(2, 3, 1, 0),
+        lambda a: a.transpose(3, 2, 0, 1),
+    )
+    return [kernel] + [Row(f"{ours}/bias", f"{theirs}.bias")] * bias
 
 
 def norm(ours: str, theirs: str) -> list[Row]:
@@ -113,8 +125,11 @@ def save(
     folder: str | pathlib.Path,
     described: Mapping[str, Any] | None = None,
     tokenizer: str | pathlib.Path | None = None,
+    zeros: Mapping[str, tuple[int, ...]] | None = None,
 ) -> list[pathlib.Path]:
     """Writes float32 model.safetensors and, if given, config.json and tokenizer.json.
+
+    `zeros` are keys, and their shapes, that readers of the file look for and we have nothing for.
 
     Raises ValueError when the parameters do not have the paths and shapes of `abstract`, and when
     the folder holds a set of several weight files, which would be read instead.
@@ -128,10 +143,13 @@ def save(
     shapes, values = {}, {}
     for key, shape, value in _their_keys(table, params):
         shapes[key], values[key] = shape, value
+    for key, shape in (zeros or {}).items():
+        shapes[key], values[key] = shape, functools.partial(np.zeros, shape)
 
     def parts(key: str) -> Iterator[np.ndarray]:
         yield np.asarray(values[key](), np.float32)
 
+    shapes = dict(sorted(shapes.items()))  # one order, stacked or side by side
     unfinished = folder / f".{SINGLE}.unfinished"  # a full disk must not cost what lies there
     try:
         write_file(unfinished, shapes, np.dtype(np.float32), parts)

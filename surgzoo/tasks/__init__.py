@@ -31,7 +31,7 @@ for _name, _class, _summary in (
         Card(summary=_summary, licence="Apache-2.0", source="SurgΣ-DB, arXiv 2603.16822, table 1"),
     )
 
-# An extension, registered as an outside package would: SurgΣ's table has no such task.
+# Extensions, registered as an outside package would: SurgΣ's table has no such tasks.
 tasks.register(
     "visual_question_answering",
     "surgzoo.tasks.visual_question_answering:VisualQuestionAnswering",
@@ -39,6 +39,16 @@ tasks.register(
         summary="Questions that came with a source, some with a box in the answer",
         licence="Apache-2.0",
         source="Seenivasan et al., Surgical-VQA, arXiv 2206.11053; boxes as in arXiv 2305.11692",
+    ),
+    origin="surgzoo's extensions",
+)
+tasks.register(
+    "tissue_segmentation",
+    "surgzoo.tasks.tissue_segmentation:TissueSegmentation",
+    Card(
+        summary="Mask of one or of all tissues and organs",
+        licence="Apache-2.0",
+        source="masks as in CholecSeg8k, arXiv 2012.12453; the form of SurgΣ's instrument masks",
     ),
     origin="surgzoo's extensions",
 )

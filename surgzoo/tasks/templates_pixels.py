@@ -56,6 +56,59 @@ ALL_INSTRUMENTS_SEGMENTATION = phrasings(
     "Turn (instruments|all tools) white and (tissue|all else) black.",
 )
 
+TISSUE_SEGMENTATION = phrasings(  # {tissue}: one class
+    (
+        "Segment the tissue: {tissue}.",
+        "Give the mask of this organ: {tissue}.",
+        "Which pixels show {tissue}?",
+        "Paint {tissue} white and all else black.",
+        "Mask the anatomy: {tissue}.",
+        "Return a tissue mask of {tissue}.",
+        "Draw the mask of the tissue {tissue}.",
+        "Cut the {tissue} out of the anatomy.",
+    ),
+    "(Segment|Mask) the (tissue|structure) {tissue} (in this image|in the frame|pixel by pixel).",
+    "(Give|Make|Return) a (binary|black and white) (mask|map) of the anatomy called {tissue}.",
+    "(Mark|Colour) (every pixel|all pixels) that (show|belong to) {tissue} in white.",
+    "(Show|Predict) which (pixels|parts of the image) are {tissue}[, in white].",
+    "(Separate|Isolate|Extract) the {tissue} from the (surrounding|neighbouring) tissue.",
+    "(Trace|Outline) the (border|visible surface) of the {tissue} and fill it with white.",
+    "(How far|Over which pixels) does the {tissue} reach? (Answer with|Give|Return) a mask.",
+    "(Can|Could) you (segment|mask) the tissue {tissue}[ in this frame]?",
+    "(Make|Paint) an image in which {tissue} is white and (the rest|everything else) is black.",
+    "(Label|Classify) each pixel: {tissue} (or not|against all other tissue).",
+    "In this (surgical|endoscopic|laparoscopic) (image|view), (segment|mask) the organ {tissue}.",
+    "(Set|Turn) the pixels of {tissue} to white (and the others|and what is left) to black.",
+    "(Look for|Find) the tissue {tissue} and (return|give) its mask[ in white].",
+)
+
+ALL_TISSUES_SEGMENTATION = phrasings(
+    (
+        "Segment all tissues and organs.",
+        "Give the mask of the anatomy.",
+        "Paint the tissues white, the rest black.",
+        "Mask every organ.",
+        "Return a segmentation of the organs.",
+        "Which pixels belong to tissue?",
+        "Cut out all the anatomy.",
+        "Draw the mask of all tissues.",
+    ),
+    "(Segment|Mask) the (organs|anatomical structures) "
+    "(in this image|in the frame|pixel by pixel).",
+    "(Give|Make|Return) a (binary mask|black and white mask) of (all organs|the tissues).",
+    "(Mark|Colour) (every pixel|all pixels) of (every organ|the tissues) in white.",
+    "(Separate|Isolate) (the anatomy|all tissues) from (the instruments|whatever is no tissue).",
+    "(Draw|Trace) the (contours|exact shapes) of (the organs|all tissues) and fill them with "
+    "white.",
+    "Where (exactly|precisely) is (the anatomy|all the tissue)? (Answer with|Return) one mask.",
+    "(Can|Could) you (segment|mask) (every organ|all tissues)[ in this frame]?",
+    "(Make|Paint) an image with (white tissues|white organs) on a black ground.",
+    "(Label|Classify) each pixel as (tissue or not|anatomy or anything else).",
+    "In this (surgical|endoscopic) (image|view), (segment|mask) whatever is tissue.",
+    "(Show|Predict) the (pixels|silhouettes) of (the organs|all tissues).",
+    "Turn (tissues|all organs) white and (instruments|what is no tissue) black.",
+)
+
 DEPTH_ESTIMATION = phrasings(
     (
         "Estimate the depth of this image.",

@@ -20,6 +20,7 @@ from surgzoo.metrics import picture
 IGNORED = 255  # a label that says nothing
 SCALES = 4  # of the gradients that are compared, each of half the resolution
 GRADIENTS = 0.5  # their weight: alpha of arXiv 1907.01341, section 5
+UPRIGHT = 0.1  # correlation with the truth below which a depth is not fitted any better
 SSIM_SHARE = 0.84  # of arXiv 1511.08861, section III; there for its multi-scale form
 
 
@@ -29,10 +30,12 @@ def scale_shift_invariant(model: Any, params: Any, batch: Any, rng: jax.Array):
     `batch["depth"]` [B H W] is in the quantity that the model predicts, so for Depth Anything
     *inverse* depth; `batch["valid"]` [B H W], bool, may say where it is known. Metrics: `aligned`
     and `gradients`, the two parts.
-    Source: arXiv 1907.01341 (MiDaS), section 5.
+    Source: arXiv 1907.01341 (MiDaS), section 5. That each truth is brought to a standard deviation
+    of 1, as there with another measure of spread, is what the balance of the parts depends on.
     """
     del rng
-    said, truth = model.image_to_image(params, batch["images"])[..., 0], batch["depth"]
+    truth = _truth(batch, "depth")
+    said = model.image_to_image(params, batch["images"])[..., 0]
     valid = batch.get("valid")
     valid = jnp.ones(truth.shape, bool) if valid is None else valid
     # Where nothing was measured files hold anything, also NaN, which a product with 0 keeps.
@@ -49,19 +52,24 @@ def scale_shift_invariant(model: Any, params: Any, batch: Any, rng: jax.Array):
 def aligned_error(
     said: Float[Array, "B H W"], truth: Float[Array, "B H W"], valid: Bool[Array, "B H W"]
 ) -> Float[Array, "B H W"]:
-    """scale * said + shift - truth with each image's best scale and shift (least squares).
+    """scale * said + shift - truth with each image's best scale and shift (least squares), in
+    standard deviations of its truth. 0 where not valid.
 
-    0 where not valid. Of an image whose prediction is flat the scale is 0.
+    The scale is that of a correlation of UPRIGHT at least: least squares would turn a map with near
+    and far exchanged around, and a model that began that way would stay so. The mean square,
+    1 - r**2 for a correlation of r, goes on below in a straight line, with the slope that it has
+    there.
     """
     count = _count(valid)
 
-    def centred(x):
-        return jnp.where(valid, x - ((x * valid).sum((1, 2)) / count)[:, None, None], 0.0)
+    def standard(x):
+        x = jnp.where(valid, x - ((x * valid).sum((1, 2)) / count)[:, None, None], 0.0)
+        variance = jnp.maximum((x**2).sum((1, 2)) / count, 1e-8)  # of a flat map nothing is made
+        return x / jnp.sqrt(variance)[:, None, None]
 
-    said, truth = centred(said), centred(truth)
-    spread = (said**2).sum((1, 2))
-    scale = (said * truth).sum((1, 2)) / jnp.maximum(spread, 1e-8 * count)
-    return scale[:, None, None] * said - truth
+    said, truth = standard(said), standard(truth)
+    correlation = (said * truth).sum((1, 2)) / count
+    return jnp.maximum(correlation, UPRIGHT)[:, None, None] * said - truth
 
 
 def dice_cross_entropy(model: Any, params: Any, batch: Any, rng: jax.Array):
@@ -73,8 +81,8 @@ def dice_cross_entropy(model: Any, params: Any, batch: Any, rng: jax.Array):
     `cross_entropy`, `dice` (soft), `accuracy` of pixels.
     """
     del rng
+    labels = _truth(batch, "labels")
     logits = model.image_to_image(params, batch["images"])
-    labels = batch["labels"]
     valid = labels != IGNORED
     labels = jnp.where(valid, labels, 0)
     count = _count(valid)
@@ -120,8 +128,8 @@ def l1_ssim(model: Any, params: Any, batch: Any, rng: jax.Array):
     prediction clipped to that range.
     """
     del rng
-    said, truth = model.image_to_image(params, batch["images"]), batch["targets"]
-    truth = truth.astype(jnp.float32)
+    truth = _truth(batch, "targets").astype(jnp.float32)
+    said = model.image_to_image(params, batch["images"])
     l1 = jnp.abs(said - truth).mean()
     similar = ssim(said, truth).mean()
     error = ((jnp.clip(said, 0.0, 1.0) - truth) ** 2).mean((1, 2, 3))
@@ -168,6 +176,16 @@ def _gradients(error: Float[Array, "B H W"], valid: Bool[Array, "B H W"]) -> Flo
         down = jnp.abs(e[:, 1:] - e[:, :-1]) * (v[:, 1:] & v[:, :-1])
         total += (across.sum((1, 2)) + down.sum((1, 2))) / _count(v)
     return total
+
+
+def _truth(batch: Any, name: str) -> Array:
+    """What the loss compares with. Raises ValueError where the rows hold another truth."""
+    if name not in batch:
+        raise ValueError(
+            f"this objective learns from '{name}', and the rows of this run hold "
+            f"{', '.join(batch)}: take the objective that goes with the model (docs/dense.md)"
+        )
+    return batch[name]
 
 
 def _count(valid: Bool[Array, "B H W"]) -> Float[Array, " B"]:

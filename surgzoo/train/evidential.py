@@ -8,12 +8,10 @@ paper (arXiv 2603.12787) names evidence and a second head for the class imbalanc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.scipy.special import digamma, gammaln
 from jaxtyping import Array, Float, Int
@@ -23,7 +21,6 @@ from surgzoo.models.bsa.dirichlet import concentrations, joint_opinion
 # Weight of the divergence. The source raises it from 0 to 1 over ten epochs; an objective does not
 # know the epoch, and 1 from the start drowns the few clips of a rare action.
 DIVERGENCE = 0.1
-BETA = 0.9999  # of `balanced_weights`
 
 
 def expected_cross_entropy(
@@ -45,42 +42,26 @@ def wrong_evidence(logits: Float[Array, "B C"], labels: Int[Array, " B"]) -> Flo
     return gammaln(total[:, 0]) - gammaln(alpha.shape[-1]) - gammaln(alpha).sum(axis=-1) + inner
 
 
-def balanced_weights(counts: Sequence[int]) -> Float[np.ndarray, " C"]:
-    """What a clip of each action weighs: the inverse of the effective number of its clips.
-
-    Source: arXiv 1901.05555, eq. 2, beta 0.9999. Over the counted clips the mean weight is 1. An
-    action without a clip counts as one with a single clip.
-    """
-    there = np.maximum(np.asarray(counts, float), 1)
-    weights = (1 - BETA) / (1 - BETA**there)
-    return (weights * there.sum() / (weights * there).sum()).astype(np.float32)
-
-
 def bsa(model: Any, params: Any, batch: Any, rng: jax.Array):
     """Evidential loss of both action heads, and cross entropy of the skill.
 
     The batch holds "video" [B T H W 3], "action" [B] and, for a model with that head, maybe "skill"
-    [B]: labels, -1 where a clip has none. All terms are averaged over the clips with any label.
-    Raises ValueError when the second head has no counts to balance by.
+    [B]: labels, -1 where a clip has none. "balance" [B] is what a clip weighs for the second head
+    (`data/rows/balance.py`). All terms are averaged over the clips with any label.
     """
     del rng  # no dropout in this family
     found = model.label_logits(params, batch["video"])
     action = batch["action"]
-    heads = {"action": jnp.ones(found["action"].shape[-1])}
+    heads = {"action": jnp.ones(action.shape)}
     if "balanced_action" in found:
-        if model.config.action_counts is None:
-            raise ValueError(
-                "the second action head is trained against the imbalance of the training data: "
-                "set the model's `action_counts`, or dual=False"
-            )
-        heads["balanced_action"] = jnp.asarray(balanced_weights(model.config.action_counts))
+        heads["balanced_action"] = batch["balance"]
     known = action >= 0
     labels = jnp.maximum(action, 0)
     total = jnp.zeros(())
     for name, weights in heads.items():
         loss = expected_cross_entropy(found[name], labels)
         loss = loss + DIVERGENCE * wrong_evidence(found[name], labels)
-        total += (known * weights[labels] * loss).sum()
+        total += (known * weights * loss).sum()
 
     answer = joint_opinion(*(found[name] for name in heads))
     right = known * (answer.probabilities.argmax(axis=-1) == action)

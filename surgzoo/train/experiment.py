@@ -76,7 +76,10 @@ class EvalConfig:
     Attributes:
       group: as many questions about one frame may share a row; 1 = none do.
       temperature, top_k, top_p, min_p, seed, beams, length_penalty, constrained: how answers are
-        decoded (`decode/settings.py`); the default is greedy.
+        decoded (`decode/settings.py`); the default is greedy. For models that write text.
+      prompts: file with the sentences that stand for a label, for models that compare pictures
+        with texts; "" = the label in a plain sentence.
+      history: predictions of what was done so far, for models that plan from it; "" = the truth.
     """
 
     sources: tuple[str, ...] = ()
@@ -96,6 +99,8 @@ class EvalConfig:
     beams: int = 1
     length_penalty: float = 1.0
     constrained: bool = False
+    prompts: str = ""
+    history: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

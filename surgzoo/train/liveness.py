@@ -65,8 +65,12 @@ def peak(fn: Callable[..., Any], *arguments: Any, size: Size) -> Peak:
       arguments: pytrees of arrays or ShapeDtypeStructs.
       size: bytes of an abstract value on one device.
     """
-    closed = jax.make_jaxpr(fn)(*arguments)
-    return _walk(closed.jaxpr, size, True)
+    return peak_of(jax.make_jaxpr(fn)(*arguments), size)
+
+
+def peak_of(traced: Any, size: Size) -> Peak:
+    """As `peak`, of what `jax.make_jaxpr` gave."""
+    return _walk(traced.jaxpr, size, True)
 
 
 def _walk(jaxpr: Any, size: Size, top: bool) -> Peak:

@@ -26,7 +26,7 @@ import tqdm
 import surgzoo
 from surgzoo.core import config as config_lib
 from surgzoo.core import parallel
-from surgzoo.data import pipeline
+from surgzoo.data import features, feed, pipeline
 from surgzoo.db import identity, schema
 from surgzoo.models.build import model_config
 from surgzoo.train import optim, plan
@@ -46,7 +46,7 @@ class StepInfo:
     state: Tree
     metrics: dict[str, jax.Array]
     data_seconds: float  # waited for the batch
-    tokens: int  # in the batch, padding not counted
+    size: int  # of the batch: tokens without padding, or rows (`Batches.unit`)
 
 
 class Hook:
@@ -102,14 +102,9 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
         state = init_state(model, tx, settings.trainable, use_ema, mesh, rng, params)
     log_size(abstract["params"], mesh)
 
-    meta = {
-        "experiment": config_lib.to_dict(experiment),
-        "model": config_lib.to_dict(architecture),  # with the fields that are not overridden
-        "surgzoo": surgzoo.__version__,
-        "leakage": schema.to_jsonable(leakage),
-    }
-    batches = pipeline.training_batches(
+    batches = feed.batches(
         experiment.data,
+        architecture,
         processor,
         stores,
         start=first * experiment.data.batch_size,
@@ -117,6 +112,13 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
+    meta = {
+        "experiment": config_lib.to_dict(experiment),
+        "model": config_lib.to_dict(architecture),  # with the fields that are not overridden
+        "surgzoo": surgzoo.__version__,
+        "leakage": schema.to_jsonable(leakage),
+        "rows": batches.meta,
+    }
     step_fn = make_train_step(
         model,
         OBJECTIVES[experiment.objective],
@@ -131,10 +133,12 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
     run_dir.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
         (run_dir / "config.json").write_text(config_lib.dump(experiment), encoding="utf-8")
-    logger = Logger(experiment, run_dir, first)
+    logger = Logger(experiment, run_dir, first, batches.unit)
     hooks: list[Hook] = [logger, Saver(checkpoints, logger, experiment, meta, batches)]
     if experiment.profile_at:
         hooks.append(Profiler(run_dir / "profile", experiment.profile_at))
+    if experiment.steps == 0 and checkpoints.latest is None:  # weights to be asked as they are
+        hooks[1](StepInfo(0, state, {}, 0.0, 0))
     try:
         for info in steps(state, step_fn, batches, mesh, first, experiment.steps):
             state = info.state
@@ -148,16 +152,16 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
 
 
 def steps(
-    state: Tree, step_fn: Any, batches: Iterator[dict], mesh: Any, first: int, last: int
+    state: Tree, step_fn: Any, batches: pipeline.Batches, mesh: Any, first: int, last: int
 ) -> Iterator[StepInfo]:
     """The loop itself. The next batch is fetched while the device works on this one."""
     for number in range(first, last):
         started = time.perf_counter()
         rows = next(batches)
         waited = time.perf_counter() - started
-        tokens = int((rows["segments"] > 0).sum()) * jax.process_count()
+        size = batches.size(rows) * jax.process_count()
         state, metrics = step_fn(state, place(rows, mesh))
-        yield StepInfo(number + 1, state, metrics, waited, tokens)
+        yield StepInfo(number + 1, state, metrics, waited, size)
 
 
 def place(rows: dict[str, np.ndarray], mesh: Any) -> dict[str, np.ndarray] | dict[str, jax.Array]:
@@ -172,9 +176,9 @@ def place(rows: dict[str, np.ndarray], mesh: Any) -> dict[str, np.ndarray] | dic
 class Logger(Hook):
     """Writes every step's numbers, moves the bar; reads the device every `log_every` steps only."""
 
-    def __init__(self, experiment: Experiment, run_dir: Path, first: int):
+    def __init__(self, experiment: Experiment, run_dir: Path, first: int, unit: str):
         self.period = max(experiment.log_every, 1)
-        self.last = experiment.steps
+        self.last, self.unit = experiment.steps, unit
         self.rate = optim.schedule(experiment.optim, experiment.steps)
         self.writers: list[Any] = []
         self.waiting: list[StepInfo] = []
@@ -210,11 +214,11 @@ class Logger(Hook):
             for writer in self.writers:
                 writer.write(info.step, values)
         wait = sum(info.data_seconds for info in self.waiting) / len(self.waiting)
-        tokens = sum(info.tokens for info in self.waiting) / len(self.waiting)
+        size = sum(info.size for info in self.waiting) / len(self.waiting)
         self.bar.update(len(self.waiting))
         self.bar.set_postfix_str(
             f"loss {float(fetched[-1]['loss']):.3f}, {seconds * 1e3:.0f} ms/step, "
-            f"wait {wait * 1e3:.0f} ms, {tokens / seconds:,.0f} tok/s"
+            f"wait {wait * 1e3:.0f} ms, {size / seconds:,.0f} {self.unit}/s"
         )
         if (
             self.bar.disable
@@ -273,9 +277,17 @@ class Profiler(Hook):
 
 
 def check_leaks(experiment: Experiment, stores: pipeline.Stores) -> identity.Leakage:
-    """Operations that are both trained on and tested on; an error unless it is allowed."""
+    """Operations that are both trained on and tested on; an error unless it is allowed.
+
+    What the encoder of stored features was trained on counts as trained on.
+    """
     train_videos = [
         video for part in experiment.data.mixture for video in pipeline.videos(part, stores)
+    ]
+    name = experiment.data.features
+    train_videos += [  # named so that the list tells them from those of the mixture
+        dataclasses.replace(video, source=f"{video.source} by the encoder of features '{name}'")
+        for video in features.encoder_videos(stores.data_dir, name)[0]
     ]
     test_videos = [
         stored.video
@@ -305,6 +317,9 @@ def _check_same(experiment: Experiment, run_dir: Path) -> None:
         return
     new = json.loads(config_lib.dump(experiment))
     old = json.loads(path.read_text(encoding="utf-8"))
+    # Fields that came up since the run began had their defaults then.
+    old = config_lib.to_dict(config_lib.from_dict(Experiment, old))
+    old = json.loads(json.dumps(old))
     changed = sorted(
         key for key in new.keys() | old.keys() if key not in free and new.get(key) != old.get(key)
     )

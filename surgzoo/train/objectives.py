@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from surgzoo.train import evidential, sequences
-from surgzoo.train.contrastive import contrastive, sigmoid
+from surgzoo.train import contrastive, dense_losses, evidential, sequences
 from surgzoo.train.cross_entropy import cross_entropy
 
 Objective = Callable[[Any, Any, Any, jax.Array], tuple[Float[Array, ""], dict[str, jax.Array]]]
@@ -37,9 +36,15 @@ def causal_lm(model: Any, params: Any, batch: Any, rng: jax.Array):
 
 OBJECTIVES: dict[str, Objective] = {
     "causal_lm": causal_lm,
-    "contrastive": contrastive,
-    "sigmoid": sigmoid,
+    "contrastive": contrastive.contrastive,
+    "sigmoid": contrastive.sigmoid,
+    "surgvlp_clip": contrastive.surgvlp_clip,
+    "surgvlp_step": contrastive.surgvlp_step,
+    "surgvlp_video": contrastive.surgvlp_video,
     "bsa": evidential.bsa,
     "next_action": sequences.next_action,
     "label_frames": sequences.label_frames,
+    "scale_shift_invariant": dense_losses.scale_shift_invariant,
+    "dice_cross_entropy": dense_losses.dice_cross_entropy,
+    "l1_ssim": dense_losses.l1_ssim,
 }

@@ -19,8 +19,7 @@ import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from surgzoo.core import parallel
-from surgzoo.core.contract import Bucket, Message
-from surgzoo.data.pipeline import stack, without_prefix
+from surgzoo.data.feed import batch_shapes
 from surgzoo.models.build import model_config
 from surgzoo.train import liveness, optim
 from surgzoo.train.experiment import Experiment
@@ -265,13 +264,8 @@ def _model(experiment: Experiment) -> Any:
 def _batch(experiment: Experiment) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of a batch of the experiment, over all devices."""
     config = model_config(experiment.model.name, experiment.model.overrides)
-    talk = [Message("user", "?"), Message("assistant", "!")]
-    row = config.processor().encode(talk, [], bucket=Bucket(*experiment.data.bucket))
-    batch = stack([row])
-    if not experiment.data.group:
-        batch = without_prefix(batch)
-    count = experiment.data.batch_size
-    return {k: jax.ShapeDtypeStruct((count, *v.shape[1:]), v.dtype) for k, v in batch.items()}
+    shapes = batch_shapes(experiment.data, config)
+    return {name: jax.ShapeDtypeStruct(*found) for name, found in shapes.items()}
 
 
 def _bytes(tree: Any) -> float:

@@ -8,8 +8,7 @@ import pytest
 import surgzoo.configs
 from surgzoo.core import config as config_lib
 from surgzoo.core import parallel
-from surgzoo.core.contract import Bucket, Message
-from surgzoo.data.pipeline import stack
+from surgzoo.data.feed import batch_shapes
 from surgzoo.db.conversation_store import DATABASE
 from surgzoo.db.sources import sources
 from surgzoo.models.build import model_config
@@ -35,10 +34,8 @@ def test_config(path):
     assert set(experiment.eval.tasks) <= set(tasks.names())
 
     config = model_config(experiment.model.name, experiment.model.overrides)
-    model, processor = config.build(), config.processor()
-    bucket = Bucket(*experiment.data.bucket)
-    row = processor.encode([Message("user", "?"), Message("assistant", "!")], [], bucket=bucket)
-    batch = stack([row] * experiment.data.batch_size)
+    model, shapes = config.build(), batch_shapes(experiment.data, config)
+    batch = {name: jax.ShapeDtypeStruct(*shape) for name, shape in shapes.items()}
     mesh = parallel.make_mesh(data=1, devices=jax.devices()[:1])
     tx = optim.optimizer(experiment.optim, experiment.steps)
     pattern = experiment.model.trainable

@@ -61,7 +61,7 @@ def test_questions_in_words_alone_come_one_by_one(small_data, tmp_path, source):
 
 def test_the_database_is_not_held_in_memory(small_database):
     part = Part("surg_sigma_db", TASKS[0])
-    items, keys = pipeline._items(part, DataConfig(data_dir=str(small_database)), None)
+    items, keys = pipeline._items(part, DataConfig(data_dir=str(small_database)), None, "media")
     assert not isinstance(items, list) and keys.dtype == np.uint64 and len(keys) == len(items)
 
 

@@ -25,7 +25,7 @@ VOCABULARY = PROCESSOR.vocabulary()
 ROOM = 48
 OPEN = {
     "image_captioning", "video_captioning", "visual_question_answering", "instrument_segmentation",
-    "depth_estimation", "desmoking", "next_frame", "video_generation",
+    "tissue_segmentation", "depth_estimation", "desmoking", "next_frame", "video_generation",
 }  # fmt: skip
 
 

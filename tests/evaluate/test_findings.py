@@ -13,6 +13,7 @@ from surgzoo.evaluate.findings import (
     Finding,
     declared,
     declared_selection,
+    joined,
     leakage,
     of_videos,
     selection_of_run,
@@ -47,6 +48,15 @@ def test_operations_are_compared_not_names():
     assert (found.kind, found.counts) == ("leakage", {"shared": 1, "tested": 2})
     assert found.items == ("cholec80/video41",)
     assert found.text.startswith("phase: trained on 1 of its 2 test operations, in cholect50")
+
+
+def test_two_parts_of_a_training_are_joined():
+    seven = "cholec80/video07"
+    one = findings.Training({seven: ("cholec80/7",)}, ("a",))
+    other = findings.Training({seven: ("cholect50/VID07",), "x/1": ("x/1",)}, ("b",))
+    both = joined(one, other)
+    assert both.operations == {seven: ("cholec80/7", "cholect50/VID07"), "x/1": ("x/1",)}
+    assert both.unclear == ("a", "b") and one.operations == {seven: ("cholec80/7",)}
 
 
 def test_nothing_declared_is_said():

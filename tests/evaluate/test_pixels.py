@@ -179,7 +179,10 @@ def test_input_as_output_baseline(asked, small_data):
     truth = dataclasses.replace(truth, conversations=few)
     predictions = baselines.baseline_predictions(truth, truth)
     assert {name: list(found) for name, found in predictions.items()} == {
-        name: ["last frame" if name == "video_generation" else "input"] for name in truth.tasks
+        "instrument_segmentation": ["input", "empty mask"],
+        "depth_estimation": ["input"],
+        "desmoking": ["input"],
+        "video_generation": ["last frame"],
     }
     for item in predictions["desmoking"]["input"][:3]:
         assert item.answer["media"].get("kind", "image") == "image"
@@ -189,6 +192,39 @@ def test_input_as_output_baseline(asked, small_data):
     # Half of the questions show no image to begin with.
     row = scored["video_generation"]["last frame"].row("video_generation")
     assert row.missing == row.predicted
+
+
+def test_the_mean_map_of_the_training_split(asked, small_data, tmp_path):
+    conversations, read, truth = asked
+    items = conversations["depth_estimation"]
+    training = load_truth(small_data, [SOURCE], list(truth.tasks), split="train")
+    few = dataclasses.replace(truth, conversations={c.id: c for c in items})
+    (said, *_) = baselines.baseline_predictions(training, few, tmp_path)["depth_estimation"][
+        "mean map"
+    ]
+    procedure = truth.video(items[0].id).procedure
+    maps = [
+        read.read(media_of(c.answer)) / 65535
+        for c in training.conversations.values()
+        if c.task == "depth_estimation" and training.video(c.id).procedure == procedure
+    ]
+    assert len(maps) < baselines.MEANS
+    mean = cv2.imread(said.text, cv2.IMREAD_UNCHANGED)
+    np.testing.assert_allclose(mean, np.mean(maps, axis=0), atol=1e-6)
+    scored = baselines.score_baselines(few, small_data)["depth_estimation"]
+    value = {name: found.row("depth_estimation").value for name, found in scored.items()}
+    assert 0 < value["mean map"] <= 1 and value.keys() == {"input", "mean map"}
+
+
+def test_masks_of_nothing_and_of_the_usual_place(asked, small_data):
+    conversations, _, truth = asked
+    items = conversations["instrument_segmentation"]
+    few = dataclasses.replace(truth, conversations={c.id: c for c in items})
+    scored = baselines.score_baselines(few, small_data)["instrument_segmentation"]
+    assert scored.keys() == {"input", "empty mask", "mean map"}
+    free = sum(not item.answer["values"] for item in items)
+    row = scored["empty mask"].row("instrument_segmentation")
+    assert row.value == pytest.approx(free / len(items)) and row.unparsed == 0
 
 
 def test_text_and_seconds_baselines():

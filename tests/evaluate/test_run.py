@@ -13,13 +13,16 @@ from surgzoo.data import pipeline
 from surgzoo.data.model_reader import ModelReader
 from surgzoo.data.pipeline import Stores
 from surgzoo.data.sampling import VideoConfig
+from surgzoo.db import schema
 from surgzoo.db.store import Store
 from surgzoo.decode.settings import Decoding
-from surgzoo.evaluate import run
+from surgzoo.evaluate import findings, run
 from surgzoo.evaluate.predictions import PredictionsError
 from surgzoo.evaluate.predictors.local import read_decoding
 from surgzoo.evaluate.predictors.questions import take
 from surgzoo.evaluate.score import Scores
+from surgzoo.models import models
+from surgzoo.models.card import model_card
 from surgzoo.train.experiment import EvalConfig
 from surgzoo.train.loop import train
 from tests.train.toy_run import experiment
@@ -266,11 +269,35 @@ def test_scores_on_videos_that_were_trained_on_are_labelled(trained):
     assert [item["kind"] for item in written] == ["leakage"]
 
 
+def test_what_a_card_says_of_its_weights_is_a_leak(trained, monkeypatch):
+    """Operations that the published weights of a model have seen are looked for in the test."""
+    experiment = run.load_experiment(trained)
+    card = model_card(
+        "", family="toy", parameters="1", reads="turns", tasks=(), input="", source="",
+        weights="ours", pre_training="Cholec80", trained_on=("cholec80:40_40:test",),
+    )  # fmt: skip
+    monkeypatch.setattr(models, "_entries", dict(models._entries))
+    models.register("toy-seen", "nowhere:config", card)
+    start = dataclasses.replace(experiment.model, name="toy-seen", weights="some/folder")
+    training = run.training_of(dataclasses.replace(experiment, model=start))
+    assert len([key for key in training.operations if key.startswith("cholec80/")]) == 40
+    video = schema.Video(
+        id="VID49", canonical="cholec80/video49", source="cholect50", specialty="", procedure="",
+        licence="",
+    )  # fmt: skip
+    leak = findings.leakage(training, {"triplet": [video]})[0]
+    assert (leak.kind, leak.items) == ("leakage", ("cholec80/video49",))
+
+
 def test_weights_of_unknown_training_are_said(trained):
     experiment = run.load_experiment(trained)
     start = dataclasses.replace(experiment.model, weights="some/folder")
     training = run.training_of(dataclasses.replace(experiment, model=start))
-    assert training.operations and "some/folder" in training.unclear[0]
+    assert training.operations and "some/folder: what those were" in training.unclear[0]
+    start = dataclasses.replace(start, name="peskavlp")
+    training = run.training_of(dataclasses.replace(experiment, model=start))
+    assert "known ones of peskavlp have seen" in training.unclear[0]
+    assert "surgical video lectures" in training.unclear[0]
     gone = dataclasses.replace(experiment.data, data_dir="nowhere")
     training = run.training_of(dataclasses.replace(experiment, data=gone))
     assert training.operations == {} and len(training.unclear) == 2

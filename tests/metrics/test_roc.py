@@ -79,6 +79,41 @@ def test_given_thresholds_and_classes_without_items():
     assert none.auroc.interval is None
 
 
+def test_the_mean_over_classes_is_resampled_as_a_whole():
+    rng = np.random.default_rng(5)
+    group = rng.integers(0, 7, 80)
+    labels = rng.integers(0, 3, 80)
+    truth = labels[:, None] == np.arange(4)  # nobody has the fourth class
+    scores = np.round(truth + rng.standard_normal((80, 4)), 1)
+    asked = np.ones((80, 4), bool)
+    asked[:30, 2] = False  # the third is no option there
+    found = roc.macro_auroc(truth, scores, group.tolist(), asked, resamples=100)
+    place = {number: at for at, number in enumerate(dict.fromkeys(group.tolist()))}
+    numbered = np.array([place[number] for number in group])
+
+    def mean(counts):
+        out = []
+        for weight in counts[:, numbered]:
+            areas = []
+            for c in range(3):
+                mine = asked[:, c] & (weight > 0)
+                if 0 < truth[mine, c].sum() < mine.sum():
+                    areas.append(
+                        sklearn.metrics.roc_auc_score(
+                            truth[mine, c], scores[mine, c], sample_weight=weight[mine]
+                        )
+                    )
+            out.append(np.mean(areas))
+        return np.array(out)
+
+    assert found.value == pytest.approx(mean(np.ones((1, 7)))[0])
+    assert found.interval == pytest.approx(bootstrap.resampled(mean, 7, 100))
+    none = roc.macro_auroc(truth[:, 3:], scores[:, 3:], group.tolist())
+    assert np.isnan(none.value) and none.interval is None
+    with pytest.raises(ValueError, match="1 operations for 80 items"):
+        roc.macro_auroc(truth, scores, ["a"])
+
+
 def test_errors():
     truth, scores = np.ones((3, 1), bool), np.zeros((3, 1))
     with pytest.raises(ValueError, match="3 of 3 items have the class"):

@@ -113,21 +113,8 @@ def test_published_config_files(tmp_path):
 )  # fmt: skip
 def test_published_sizes(name, millions):
     """By shapes alone; the numbers are those of the published files."""
-    config = model_config(name)
-    model = config.build()
+    model = model_config(name).build()
     assert abs(parameter_count(model) / (millions * 1e6) - 1) < 0.002
-    size, length = config.vision.image_size, config.text.length
-    image, text = jax.eval_shape(
-        lambda p, i, t, m: (model.embed_image(p, i), model.embed_text(p, t, m)),
-        model.abstract(),
-        jax.ShapeDtypeStruct((2, size, size, 3), np.float32),
-        jax.ShapeDtypeStruct((2, length), np.int32),
-        jax.ShapeDtypeStruct((2, length), bool),
-    )
-    assert image.shape == text.shape == (2, config.embed)
-    jax.tree.map(
-        lambda s, a: len(s.shape) == len(a) or pytest.fail(), model.abstract(), model.logical_axes()
-    )
 
 
 def test_impossible_configs():

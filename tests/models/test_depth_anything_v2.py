@@ -7,6 +7,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from oracles.depth_anything_v2 import maps
 from qwen_small import picture
 
 from surgzoo.models import models
@@ -59,14 +60,6 @@ def oracle(tmp_path_factory):
     return config, params, folder, model.eval()
 
 
-def theirs(model, images):
-    import torch
-
-    with torch.no_grad():
-        pixels = torch.tensor(np.asarray(images).transpose(0, 3, 1, 2))
-        return model(pixel_values=pixels).predicted_depth.numpy()
-
-
 @functools.cache
 def compiled(config):
     return jax.jit(config.build().image_to_image)
@@ -81,11 +74,11 @@ def images(height, width, count=2):
     return rng.normal(size=(count, height, width, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("size", [(70, 70), (56, 98), (126, 84)])
+@pytest.mark.parametrize("size", [(56, 98), (126, 84)])
 def test_depth_matches(oracle, size):
     config, params, _, model = oracle
     x = images(*size)
-    wanted = theirs(model, x)
+    wanted = maps(model, x)
     ours = depth(config, params, x)
     assert ours.shape == (2, *size, 1)
     assert wanted.std() > 0.05  # the comparison means something
@@ -100,7 +93,7 @@ def test_metric_depth_matches(oracle, tmp_path):
     model = transformers.DepthAnythingForDepthEstimation.from_pretrained(tmp_path).eval()
     x = images(70, 84)
     ours = depth(config, params, x)
-    np.testing.assert_allclose(ours[..., 0], theirs(model, x), atol=ATOL, rtol=0)
+    np.testing.assert_allclose(ours[..., 0], maps(model, x), atol=ATOL, rtol=0)
 
 
 def test_scanned_equals_side_by_side(oracle):
@@ -157,10 +150,12 @@ def test_other_weights_are_refused(oracle, tmp_path):
     wider = dataclasses.replace(config, neck=configs.NeckConfig((8, 12, 16, 20), 18, head=8))
     with pytest.raises(ValueError, match=r"(?s)keys differ.*head\.conv1\.weight: expected"):
         wider.load_weights(folder)
-    with pytest.raises(ValueError, match="not the weights of this config"):
+    with pytest.raises(ValueError, match="do not fit the config"):
         wider.save_weights(params, tmp_path)
     deeper = dataclasses.replace(config.backbone, depth=6, taps=(1, 2, 4, 6))
-    with pytest.raises(ValueError, match=r"layers/5/\S+: expected \(32,\), found -"):
+    with pytest.raises(
+        ValueError, match=r"layers/norm1/scale: expected \(6, 32\), found \(5, 32\)"
+    ):
         dataclasses.replace(config, backbone=deeper).save_weights(params, tmp_path)
     assert not list(tmp_path.iterdir())
     with pytest.raises(FileNotFoundError, match=r"no \.safetensors"):
@@ -201,8 +196,6 @@ def test_published_sizes(name, millions):
     model = config.build()
     count = parameter_count(model) + sum(np.prod(s) for s in weights.unused(config).values())
     assert count / 1e6 == pytest.approx(millions, abs=0.05)
-    like = jax.ShapeDtypeStruct((1, 518, 686, 3), np.float32)
-    assert jax.eval_shape(model.image_to_image, model.abstract(), like).shape == (1, 518, 686, 1)
 
 
 def test_gradients_reach_every_parameter():

@@ -12,7 +12,6 @@ import pytest
 from qwen_small import picture, random_params, small_config, stack_rows
 
 from surgzoo.core.contract import Message
-from surgzoo.models import models
 from surgzoo.models.layers.stack import unstack
 
 
@@ -132,8 +131,3 @@ def test_tree_mode():
     env = os.environ | {"NNX_GRAPH_MODE": "false", "NNX_GRAPH_UPDATES": "false"}
     out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert out.stdout.startswith("(1, 64, "), out.stderr
-
-
-def test_registered_names_build():
-    for name in models.names("surgvlm-*"):
-        assert models.get(name)().build().abstract()["text"]["embedding"].ndim == 2

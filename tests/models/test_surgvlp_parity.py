@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from surgvlp_oracle import SurgVLP
+from oracles.surgvlp import TEXTS, SurgVLP
 
 from surgzoo.models.base import parameter_count
 from surgzoo.models.build import model_config
@@ -18,8 +18,6 @@ from surgzoo.models.layers.stack import unstack
 from surgzoo.models.surgvlp import weights
 from surgzoo.models.surgvlp.config import BertConfig, InputConfig, ResNetConfig, SurgVLPConfig
 from surgzoo.models.surgvlp.processor import letters
-
-TEXTS = ["the hook dissects the gallbladder", "clip", "12 clips, then bleeding"]
 
 
 @pytest.fixture(scope="module")
@@ -39,55 +37,35 @@ def setup(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def images():
-    return np.random.default_rng(0).standard_normal((3, 48, 48, 3)).astype(np.float32)
+    return np.random.default_rng(0).standard_normal((4, 48, 48, 3)).astype(np.float32)
 
 
 def unit(x):
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-@pytest.mark.parametrize("conv_impl", ["lax", "gemm"])
-def test_images(setup, images, conv_impl):
+def test_images(setup, images):
+    """With XLA's convolutions; the choice of a CPU is in test_zoo.py."""
     config, oracle, params, _ = setup
-    model = dataclasses.replace(config, conv_impl=conv_impl).build()
-    pixels = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+    model = dataclasses.replace(config, conv_impl="lax").build()
     with torch.no_grad():
-        cells = oracle.backbone_img.model(pixels).numpy()  # B D h w
-        theirs = oracle.backbone_img(pixels).numpy()
-    np.testing.assert_allclose(model.bind(params).vision(images), theirs, atol=1e-4)
-    ours = model.embed_image(params, images)
-    np.testing.assert_allclose(ours, unit(theirs), atol=1e-4)
-    cells = cells.reshape(*cells.shape[:2], -1).swapaxes(1, 2)
-    np.testing.assert_allclose(model.image_features(params, images), cells, atol=1e-4)
-    assert np.abs(np.asarray(ours[0] - ours[1])).max() > 1e-3
+        theirs = oracle.backbone_img(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
+    np.testing.assert_allclose(jax.jit(model.embed_image)(params, images), unit(theirs), atol=1e-4)
 
 
-@pytest.mark.parametrize("scan_layers", [True, False])
-def test_texts(setup, scan_layers):
-    """The whole of it: last four layers, word-pieces merged by a loop, mean over all positions."""
+def test_texts(setup):
+    """With more layers than are added up, side by side."""
     config, oracle, params, _ = setup
     tokens, mask = config.processor().texts(TEXTS)
-    assert mask.sum(1).tolist() == [31, 6, 22] and tokens.shape == (3, 77)
+    assert mask.sum(1).tolist() == [31, 6, 22, 10] and tokens.shape == (4, 77)
     with torch.no_grad():
         theirs = oracle.backbone_text(
             torch.from_numpy(tokens).long(), torch.from_numpy(mask).long()
         ).numpy()
-    if not scan_layers:
-        config, params = dataclasses.replace(config, scan_layers=False), unstack(params)
+    config, params = dataclasses.replace(config, scan_layers=False), unstack(params)
     model = config.build()
     ours = jax.jit(lambda p: model.bind(p).text(tokens, mask))(params)
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
-    np.testing.assert_allclose(model.embed_text(params, tokens, mask), unit(theirs), atol=1e-4)
-
-
-def test_similarity_is_a_hundred_cosines(setup, images):
-    config, _, params, _ = setup
-    model = config.build()
-    image = np.asarray(model.embed_image(params, images))
-    text = np.asarray(model.embed_text(params, *config.processor().texts(TEXTS)))
-    np.testing.assert_allclose(
-        model.similarity(params, image, text), 100 * image @ text.T, atol=1e-4
-    )
 
 
 def test_resnet_against_transformers(setup, images):
@@ -149,21 +127,12 @@ def test_wrapped_checkpoint_and_wrong_ones(setup, tmp_path):
         weights.load(config, tmp_path / "none.pth")
 
 
-@pytest.mark.parametrize("name", ["surgvlp", "hecvl", "peskavlp"])
-def test_published_size(name):
+def test_published_size():
     """ResNet-50 without its classes 23.5 M, Bio_ClinicalBERT without its pooler 107.7 M, 768 head;
     running statistics, which torch does not count, 53,120."""
-    config = model_config(name)
-    model = config.build()
+    model = model_config("peskavlp").build()
     resnet, head, bert = 23_508_032, 2048 * 768 + 768, 108_310_272 - (768 * 768 + 768)
     assert parameter_count(model) == resnet + 53_120 + head + bert
-    out = jax.eval_shape(
-        model.embed_image, model.abstract(), jax.ShapeDtypeStruct((2, 224, 224, 3), np.float32)
-    )
-    assert out.shape == (2, 768)
-    jax.tree.map(
-        lambda s, a: len(s.shape) == len(a) or pytest.fail(), model.abstract(), model.logical_axes()
-    )
 
 
 def test_gradients(setup, images):

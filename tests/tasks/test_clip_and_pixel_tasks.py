@@ -22,6 +22,7 @@ HEADLINES = {
     "image_captioning": "fact_f1",
     "video_captioning": "fact_f1",
     "instrument_segmentation": "dice",
+    "tissue_segmentation": "dice",
     "depth_estimation": "delta1",
     "desmoking": "psnr",
     "next_frame": "ssim",

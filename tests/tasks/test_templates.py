@@ -14,6 +14,7 @@ FIELDS = {  # those that every phrasing of a group has
     "INSTRUMENT_LOCALIZATION": {"instrument"},
     "INSTRUMENT_SEGMENTATION": {"instrument"},
     "TISSUE_LOCALIZATION": {"tissue"},
+    "TISSUE_SEGMENTATION": {"tissue"},
     "TISSUE_AREA_LOCALIZATION": {"tissue", "area"},
     "SAFETY_ASSESSMENT": {"view"},
     "ACTION_REMAINING": {"action"},

@@ -41,6 +41,7 @@ def test_overview_names_every_command():
         (["prepare", "--source=cholec80"], "--manual_dir"),
         (["prepare", "--sorce=cholec80"], "Unknown command line flag 'sorce'"),
         (["list", "modles"], "choose from models, tasks, sources, benchmarks"),
+        (["list", "tasks", "--cost"], "--cost goes with models"),
         (["benchmark"], "--name=NAME; known: autolaparo"),
         (["benchmark", "--name=surgvlm"], "no benchmark 'surgvlm'. Did you mean surgvlm_bench"),
         (["benchmark", "--name=cholec80", "--sets=phases"], "no set phases; it has phase, tools"),
@@ -67,6 +68,21 @@ def test_list_json_is_complete():
     assert all({"name", "summary", "licence", "source"} <= set(row) for row in listed["sources"])
     only = json.loads(surgzoo("list", "models", "--json", "--pattern=*-7b").stdout)
     assert [row["name"] for row in only] == ["surgvlm-7b"]
+
+
+def test_models_are_listed_with_their_costs():
+    listed = surgzoo("list", "models", "--pattern=tecno-base").stdout.splitlines()
+    assert listed[0] == "models (1)"
+    assert listed[1].split()[:3] == ["family", "variant", "parameters"]
+    assert listed[2].split()[:5] == ["temporal", "tecno-base", "133", "K", "features"]
+    done = surgzoo("list", "models", "--pattern=tecno-base", "--cost", "--json")
+    (row,) = json.loads(done.stdout)
+    assert (row["parameter_count"], row["parameter_bytes"]) == (132_846, 4 * 132_846)
+    # A frame goes through every product once, and the cost is that of a minute.
+    kernels = 132_846 - 2 * (32 + 8 * (32 + 32) + 7)
+    assert row["flops"] == 2 * 60 * kernels
+    table = surgzoo("list", "models", "--pattern=tecno-base", "--cost").stdout.splitlines()
+    assert table[2].split()[:5] == ["tecno-base", "133", "K", "0.000531", "0.02"]
 
 
 def test_a_pipe_that_closes_early_is_no_error():

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from surgzoo.train import contrastive
+from surgzoo.train.objectives import OBJECTIVES
 
 RNG = np.random.default_rng(0)
 A, B = (RNG.standard_normal((5, 8)).astype(np.float32) for _ in range(2))
@@ -130,6 +131,151 @@ def test_dtw_contrast_knows_the_order():
     apart = contrastive.dtw_contrast(frames, texts, margin=1.0)
     # Of two long sums the difference: float32 keeps fewer digits of it.
     np.testing.assert_allclose(apart, 1 - np.mean(wanted), rtol=1e-3)
+
+
+SAME = np.eye(5, dtype=bool)
+SAME[0, 3] = SAME[3, 0] = SAME[1, 2] = SAME[2, 1] = True
+
+
+def kept(number):
+    """The rows that are no other row of the same text."""
+    return [n for n in range(5) if n == number or not SAME[number, n]]
+
+
+def loop_entropy(a, b, temperature=0.1):
+    """Cross entropy of each row among those that differ from it in words."""
+    a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)
+    rows = [
+        F.cross_entropy((a[n] @ b[kept(n)].T / temperature)[None], torch.tensor([kept(n).index(n)]))
+        for n in range(5)
+    ]
+    return sum(rows) / 5
+
+
+def test_equal_texts_are_no_counterexamples():
+    """Against loops that leave those rows out, and nothing else."""
+    forth, back = loop_entropy(TA, TB).item(), loop_entropy(TB, TA).item()
+    ours = contrastive.info_nce(A, B, same=SAME)
+    np.testing.assert_allclose(ours, (forth + back) / 2, rtol=1e-5)
+    ours = contrastive.nt_xent(A, B, same=SAME)
+    np.testing.assert_allclose(ours, 0.75 * forth + 0.25 * back, rtol=1e-5)
+
+    scores = A @ B.T
+    parts = [
+        np.log(sum(np.exp(scores[n, m]) + np.exp(scores[m, n]) for m in kept(n))) - scores[n, n]
+        for n in range(5)
+    ]
+    ours = contrastive.mil_nce(A, B[:, None], SAME)
+    np.testing.assert_allclose(ours, np.mean(parts), rtol=1e-5)
+
+    logits = 3 * RNG.standard_normal((5, 5)).astype(np.float32)
+    told = [
+        -F.logsigmoid(torch.tensor(logits[n, m] if n == m else -logits[n, m])).item()
+        for n in range(5)
+        for m in kept(n)
+    ]
+    np.testing.assert_allclose(contrastive.pair_sigmoid(logits, SAME), sum(told) / 5, rtol=1e-5)
+    for loss in (contrastive.info_nce, contrastive.nt_xent):
+        np.testing.assert_array_equal(loss(A, B, same=np.eye(5, dtype=bool)), loss(A, B))
+    moved = jax.grad(lambda a: contrastive.info_nce(a, B, same=SAME))(A)
+    assert np.isfinite(moved).all()
+
+
+def test_which_texts_are_equal():
+    tokens = RNG.integers(50_000, size=(40, 77)).astype(np.int32)
+    tokens[7], tokens[9] = tokens[3], tokens[3]
+    tokens[9, 40:] = 0  # behind the end
+    tokens[12] = tokens[11][::-1]
+    mask = np.ones(tokens.shape, bool)
+    mask[3, 40:] = mask[7, 40:] = mask[9, 40:] = False
+    mask[20, 70:] = False
+    tokens[21], mask[21] = tokens[20], True
+    rows = list(zip(tokens, mask, strict=True))
+    wanted = [
+        [np.array_equal(np.where(m, t, -1), np.where(n, u, -1)) for u, n in rows] for t, m in rows
+    ]
+    np.testing.assert_array_equal(contrastive.equal_texts(tokens, mask), wanted)
+    assert np.sum(wanted) == 40 + 6
+
+
+class Linear:
+    """The verbs of a dual encoder, of one product each."""
+
+    def embed_image(self, params, images):
+        return contrastive._unit(images.reshape(len(images), -1) @ params["image"])
+
+    def embed_text(self, params, tokens, mask):
+        return contrastive._unit((tokens * mask) @ params["text"])
+
+    def similarity(self, params, images, texts):
+        return 7.0 * images @ texts.T
+
+
+PARAMS = {
+    "image": RNG.standard_normal((12, 8)).astype(np.float32),
+    "text": RNG.standard_normal((6, 8)).astype(np.float32),
+}
+
+
+def pair_batch(level="frame"):
+    """Random arrays; the first two rows have one text."""
+    tokens, mask = RNG.integers(50, size=(4, 6)).astype(np.int32), np.ones((4, 6), bool)
+    tokens[1], mask[2:, 4:] = tokens[0], False
+    batch = {"tokens": tokens, "mask": mask}
+    if level == "frame":
+        pixels = RNG.standard_normal((3, 4, 2, 2, 3)).astype(np.float32)
+        return batch | {"images": pixels[0], "views": np.stack(pixels[1:], axis=1)}
+    inner = {f"child_{name}": np.stack([x[::-1], x], axis=1) for name, x in batch.items()}
+    return batch | inner | {"frames": RNG.standard_normal((4, 3, 2, 2, 3)).astype(np.float32)}
+
+
+@pytest.mark.parametrize("name", ["contrastive", "sigmoid", "clip", "step", "video"])
+def test_objectives_are_their_losses_on_the_embeddings(name):
+    model, pairs = Linear(), name in ("contrastive", "sigmoid")
+    batch = pair_batch("frame" if pairs or name == "clip" else name)
+    same = np.eye(4, dtype=bool)
+    same[0, 1] = same[1, 0] = True
+    text = model.embed_text(PARAMS, batch["tokens"], batch["mask"])
+    if pairs:
+        image = model.embed_image(PARAMS, batch["images"])
+        logits = model.similarity(PARAMS, image, text)
+        wanted = {
+            "contrastive": contrastive.info_nce(image, text, 1 / 7, same),
+            "sigmoid": contrastive.pair_sigmoid(logits, same),
+        }[name]
+        nearest = np.asarray(logits).argmax(axis=1)
+        right = np.mean([same[n, at] for n, at in enumerate(nearest)])
+    elif name == "clip":
+        views = [batch["images"], *np.moveaxis(batch["views"], 1, 0)]
+        seen = [model.embed_image(PARAMS, view) for view in views]
+        wanted, right = contrastive.clip_level(seen, text, same), None
+    else:
+        moments = np.moveaxis(batch["frames"], 1, 0)
+        frames = np.stack([model.embed_image(PARAMS, x) for x in moments], axis=1)
+        children = np.stack([text[::-1], text], axis=1)
+        if name == "step":
+            wanted = contrastive.keystep_level(frames.mean(axis=1), text, children, same)
+        else:
+            wanted = contrastive.video_level(frames, text, children, same)
+        right = None
+    objective = OBJECTIVES[name if pairs else f"surgvlp_{name}"]
+    loss, metrics = objective(model, PARAMS, batch, None)
+    np.testing.assert_allclose(loss, wanted, rtol=1e-5)
+    assert metrics["weight"] == 4
+    assert right is None or metrics["accuracy"] == pytest.approx(right)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("surgvlp_clip", "data.pairs.views=2"),
+        ("surgvlp_step", "data.pairs.level=step"),
+        ("surgvlp_video", "data.pairs.level=video"),
+    ],
+)
+def test_objectives_say_which_rows_they_need(name, message):
+    with pytest.raises(ValueError, match=message):
+        OBJECTIVES[name](None, None, {"images": A, "tokens": A, "mask": A}, None)
 
 
 def test_levels():

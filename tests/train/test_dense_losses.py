@@ -38,12 +38,14 @@ def grad(loss, params, **batch):
 
 def depths(seed=0, shape=(3, 18, 22)):
     rng = np.random.default_rng(seed)
-    valid = rng.random(shape) < 0.8
-    return rng.random(shape), rng.random(shape), valid
+    valid, noise, truth = rng.random(shape) < 0.8, rng.random(shape), rng.random(shape)
+    return truth + noise, truth, valid
 
 
 def reference_depth(said, truth, valid):
-    """One image: numpy's least squares, and the gradients by loops over scales and pixels."""
+    """One image: numpy's least squares, and the gradients by loops over scales and pixels; of a
+    truth whose standard deviation is 1."""
+    truth = truth / truth[valid].std()
     design = np.stack([said[valid], np.ones(valid.sum())], axis=1)
     (scale, shift), *_ = np.linalg.lstsq(design, truth[valid], rcond=None)
     error = scale * said + shift - truth
@@ -84,6 +86,41 @@ def test_depth_has_no_scale_and_shift():
     np.testing.assert_allclose(once, twice, rtol=1e-4)
     right, _ = run(dense_losses.scale_shift_invariant, 3 * truth[..., None] + 1, depth=truth)
     assert right < 1e-4 < once
+
+
+def test_near_and_far_exchanged_is_not_turned_around():
+    """A straight line below a correlation of UPRIGHT, which joins least squares smoothly."""
+    said, truth, _ = depths(shape=(1, 16, 16))
+    said, truth = said - said.mean(), truth - truth.mean()
+    other = said - (said * truth).sum() / (truth**2).sum() * truth  # not correlated with the truth
+    other *= np.sqrt((truth**2).sum() / (other**2).sum())
+
+    def mixed(correlation):
+        return correlation * truth + np.sqrt(1 - correlation**2) * other
+
+    def squared(correlation):
+        valid = np.ones(truth.shape, bool)
+        error = jax.jit(dense_losses.aligned_error)(mixed(correlation), truth, valid)
+        return float((error**2).mean())
+
+    least = dense_losses.UPRIGHT
+    for r in (0.9, 0.4, least):
+        assert squared(r) == pytest.approx(1 - r**2, abs=1e-4)
+    for r in (0.0, -0.5, -1.0):
+        assert squared(r) == pytest.approx(1 + least**2 - 2 * least * r, abs=1e-4)
+    # So a map that is rather upside down is pulled towards the truth.
+    gradient = grad(dense_losses.scale_shift_invariant, mixed(-0.5)[..., None], depth=truth)
+    assert (gradient[..., 0] * truth).sum() < 0
+
+
+def test_rows_with_another_truth_are_refused():
+    for loss, name in (
+        (dense_losses.scale_shift_invariant, "depth"),
+        (dense_losses.dice_cross_entropy, "labels"),
+        (dense_losses.l1_ssim, "targets"),
+    ):
+        with pytest.raises(ValueError, match=f"learns from '{name}', .* hold images, smoke"):
+            run(loss, np.zeros((1, 16, 16, 3)), smoke=np.zeros((1, 16, 16)))
 
 
 def test_depth_that_is_not_known_counts_nowhere():

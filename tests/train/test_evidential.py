@@ -1,7 +1,5 @@
 """The loss of BSA: by hand, against scipy and torch, weights that add up, errors, learning."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from surgzoo.train import evidential
 from surgzoo.train.objectives import OBJECTIVES
 from tests.models.bsa_small import random_params, small_config, video
 
-CONFIG = small_config(action_counts=(100, 50, 20, 5, 1))
+CONFIG = small_config()
 MODEL = CONFIG.build()
 
 
@@ -55,19 +53,11 @@ def test_wrong_evidence_against_scipy_and_torch():
     assert evidential.wrong_evidence(sure, np.array([1]))[0] > 1
 
 
-def test_balanced_weights_by_hand():
-    counts = (1000, 10, 0)
-    found = evidential.balanced_weights(counts)
-    effective = [(1 - 0.9999**n) / (1 - 0.9999) for n in (1000, 10, 1)]
-    np.testing.assert_allclose(found[1] / found[0], effective[0] / effective[1], rtol=1e-5)
-    np.testing.assert_allclose(found[2] / found[0], effective[0] / effective[2], rtol=1e-5)
-    assert (found * np.array([1000, 10, 1])).sum() / 1011 == pytest.approx(1)
-
-
 def batch(rows=4):
     return {
         "video": video(CONFIG, rows),
         "action": np.array([0, 4, -1, 2])[:rows],
+        "balance": np.array([0.5, 3.0, 7.0, 1.5], "f")[:rows],
         "skill": np.array([-1, 2, 1, -1])[:rows],
     }
 
@@ -76,11 +66,10 @@ def test_the_whole_loss_by_hand():
     params, given = random_params(CONFIG), batch()
     loss, metrics = jax.jit(lambda p, b: evidential.bsa(MODEL, p, b, None))(params, given)
     found = jax.jit(MODEL.label_logits)(params, given["video"])
-    weights = evidential.balanced_weights(CONFIG.action_counts)
     total, right = 0.0, 0
     probabilities = np.exp(jax.jit(MODEL.classify)(params, given["video"]))
     for row, label in ((0, 0), (1, 4), (3, 2)):
-        for name, weight in (("action", 1), ("balanced_action", weights[label])):
+        for name, weight in (("action", 1), ("balanced_action", given["balance"][row])):
             z = np.asarray(found[name])[row : row + 1]
             alpha = alphas(z)[0]
             own = scipy.special.digamma(alpha.sum()) - scipy.special.digamma(alpha[label])
@@ -106,11 +95,8 @@ def test_microbatches_add_up():
     assert loss == pytest.approx(float(mean), rel=1e-5)
 
 
-def test_a_second_head_needs_counts():
-    config = small_config()
-    with pytest.raises(ValueError, match=r"action_counts.*dual=False"):
-        evidential.bsa(config.build(), random_params(config), batch(), None)
-    single = dataclasses.replace(config, dual=False)
+def test_one_head_and_clips_without_labels():
+    single = small_config(dual=False)
     objective = jax.jit(lambda b: evidential.bsa(single.build(), random_params(single), b, None))
     loss, metrics = objective(batch())
     assert np.isfinite(loss)

@@ -7,7 +7,7 @@ Both sides get the same weights (a folder that transformers loads), the same row
 optimizer; losses, vision tokens, logits and decoded tokens must agree or the program fails. Each
 side is a process of its own; they take turns, so that other work on the machine hits both alike,
 and the ratio of a pair is that of its medians. On a CPU both compute in float32. "tuned" is the
-allocator setting of the Makefile, for both sides; "default" leaves it alone.
+allocator setting of environment.py, for both sides; "default" leaves it alone.
 
 What must hold, times as fast as transformers: training 0.9 (default) or 1.0 (tuned), vision tower
 1.25, prefill of 8 rows 1.15 and of one 1.25, decoding of one row 3 and of eight 2.

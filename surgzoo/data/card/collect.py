@@ -172,7 +172,7 @@ def collect(
         for stored in store.videos:
             if progress:
                 progress(stored.video.id)
-            _video(facts, stored, stored.video.splits.get(scheme, ""))
+            _video(facts, stored, store.split_of(stored, scheme) or "")
             operations.add(stored.video.canonical)
             for conversation in _conversations(store, stored, encoders, scheme, wording):
                 _count(found, encoders[conversation.task], conversation, stored)
@@ -232,7 +232,7 @@ def _conversations(
     scheme: str,
     wording: Wording | None,
 ) -> Iterator[Conversation]:
-    split = stored.video.splits.get(scheme, "")
+    split = store.split_of(stored, scheme) or ""
     context = Context(store.config, stored.video, split, wording or Wording())
     footage = store.footage(stored)
     for encoder in encoders.values():

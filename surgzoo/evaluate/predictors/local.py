@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from surgzoo.core import parallel
-from surgzoo.core.contract import Processor
+from surgzoo.core.registry import resolve
 from surgzoo.data.media import Stores
 from surgzoo.data.pipeline import DataConfig
 from surgzoo.db.schema import Conversation
@@ -18,8 +18,17 @@ from surgzoo.decode.settings import Decoding
 from surgzoo.evaluate.predict import Throughput, predict
 from surgzoo.models.build import model_config
 from surgzoo.train.checkpoint import Checkpointer
-from surgzoo.train.experiment import EvalConfig, Experiment
+from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig
 
+# What a model reads -> who asks it; turns of text are decoded by `evaluate/predict.py`.
+# Each is answer(found, conversations, stores, path, settings) -> Throughput, as `answer` below.
+ANSWERS: dict[str, str] = {
+    "pairs": "surgzoo.evaluate.predictors.pairs:answer",
+    "clips": "surgzoo.evaluate.predictors.clips:answer",
+    "frames": "surgzoo.evaluate.predictors.frames:answer",
+    "features": "surgzoo.evaluate.predictors.features:answer",
+    "histories": "surgzoo.evaluate.predictors.histories:answer",
+}
 _KINDS = {int: "a whole number", float: "a number"}
 
 
@@ -28,6 +37,8 @@ class Restored:
     """A model with the parameters of a checkpoint. `name` says which: model/run@step.
 
     `meta` is what was saved with it (`train/checkpoint.py`), `data` how media were shown to it.
+    Its "rows" are what `data/rows` wrote, such as the names of the classes. `processor` is None for
+    a model that reads neither frames nor text.
     """
 
     name: str
@@ -35,7 +46,7 @@ class Restored:
     meta: dict[str, Any]
     model: Any
     params: Any
-    processor: Processor
+    processor: Any
     mesh: Any
     data: DataConfig
 
@@ -54,16 +65,36 @@ def restore(run_dir: str | Path, experiment: Experiment, step: int | None = None
     step = step if step is not None else checkpoints.latest
     if step is None:
         raise FileNotFoundError(f"{folder} holds no finished checkpoint")
-    shapes = model.abstract()
-    shardings = parallel.shardings(parallel.param_specs(shapes, model.logical_axes(), mesh), mesh)
-    abstract = jax.tree.map(
-        lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), shapes, shardings
-    )
-    params = checkpoints.restore_params(abstract, step)
+    params = checkpoints.restore_params(_placed(model, mesh), step)
     meta = checkpoints.meta(step)
     checkpoints.close()
     name = f"{experiment.model.name}/{experiment.name}@{step}"
     return Restored(name, step, meta, model, params, processor, mesh, experiment.data)
+
+
+def from_weights(settings: ModelConfig) -> Restored:
+    """A model with the weights of a folder, of no run: step 0 and no meta. Over all devices.
+
+    Raises ValueError without `settings.weights`.
+    """
+    if not settings.weights:
+        raise ValueError(f"{settings.name} has no weights: name the folder that holds them")
+    mesh = parallel.make_mesh()
+    architecture = model_config(settings.name, settings.overrides)
+    model = architecture.build()
+    params = architecture.load_weights(settings.weights, _placed(model, mesh), jax.random.key(0))
+    processor = architecture.processor(settings.tokenizer)
+    name = f"{settings.name}/{Path(settings.weights).resolve().name}"
+    return Restored(name, 0, {}, model, params, processor, mesh, DataConfig())
+
+
+def _placed(model: Any, mesh: Any) -> Any:
+    """Shapes of the parameters, and where they belong on the mesh."""
+    shapes = model.abstract()
+    shardings = parallel.shardings(parallel.param_specs(shapes, model.logical_axes(), mesh), mesh)
+    return jax.tree.map(
+        lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), shapes, shardings
+    )
 
 
 def decoding_of(settings: EvalConfig) -> Decoding:
@@ -109,8 +140,18 @@ def answer(
     """Appends an answer to every question that `path` does not answer yet.
 
     Raises PredictionsError when the file holds the answers of another model, or answers that were
-    decoded in another way.
+    decoded in another way, ValueError for a question that the model cannot be asked.
     """
+    reads = found.model.config.reads
+    if settings.prompts and reads != "pairs":
+        raise ValueError(
+            f"prompts ({settings.prompts}) are for models that compare pictures with texts; "
+            f"{found.name} reads {reads}"
+        )
+    if reads != "turns":
+        if reads not in ANSWERS:
+            raise ValueError(f"nobody asks models that read '{reads}'; there are {list(ANSWERS)}")
+        return resolve(ANSWERS[reads])(found, conversations, stores, path, settings)
     return predict(
         found.model,
         found.params,

@@ -18,7 +18,7 @@ from surgzoo.evaluate.report.confusion import confusions
 from surgzoo.evaluate.report.curves import curves
 from surgzoo.evaluate.report.latency import latencies
 from surgzoo.evaluate.report.timeline import timelines
-from surgzoo.evaluate.score import Graded, Policy, grade, read_all, score_graded
+from surgzoo.evaluate.score import Graded, Policy, grade, read_all, score_graded, thresholds
 from surgzoo.evaluate.truth import Truth
 from surgzoo.tasks.wording import Wording
 
@@ -49,6 +49,7 @@ def report(
     title: str = "",
     checkpoint: str = "",
     date: str = "",
+    validation: str | Path | None = None,
 ) -> Path:
     """Scores a predictions file and writes `report.html`, `summary.md`, `scores.json`, `tables/`.
 
@@ -62,6 +63,7 @@ def report(
       baselines: whether to score the trivial baselines too; they need the training split.
       max_examples: upper limit of frames in the gallery.
       title, checkpoint, date: for the head of the page. Nothing is made up when they are empty.
+      validation: as in `score`.
 
     Returns the path of the page. Raises as `score` does.
     """
@@ -74,7 +76,8 @@ def report(
     items, truth = read_all(predictions, data_dir, split=split, scheme=scheme, wording=wording)
     grading = grade(items, truth, predictions.parent)
     graded = grading.graded
-    scores = score_graded(grading, truth, missing=missing)
+    chosen = thresholds(validation, items, truth, data_dir, wording) if validation else None
+    scores = score_graded(grading, truth, missing=missing, chosen=chosen)
     rivals = score_baselines(truth, data_dir) if baselines and split != "train" else {}
 
     judged = gallery.judge_all(truth, graded)
@@ -96,6 +99,7 @@ def report(
         run_sheets.unparsed_sheet(scores),
         run_sheets.latency_sheet(slowness),
         run_sheets.calibration_sheet(believed),
+        run_sheets.class_sheet(scores),
     ]
     data = [sheet for sheet in data if sheet.rows]
     html = render(
@@ -122,6 +126,10 @@ def report(
         worst=run_sheets.worst_sheet(truth, worst).rows,
         latencies=slowness,
         calibrations=believed,
+        classes=[
+            (tables.said(found), run_sheets.class_table(task, found))
+            for task, found in scores.classes.items()
+        ],
         unparsed=[item for item in graded.values() if item.answer is None][:MAX_UNPARSED],
         curves=curves(folder / METRICS_FILE),
         config=_config(folder / CONFIG_FILE),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from surgzoo.evaluate.operating import ClassRow
 from surgzoo.evaluate.report import sheets, tables
 from surgzoo.evaluate.report.calibration import Calibration
 from surgzoo.evaluate.report.confusion import Confusion
@@ -12,7 +13,7 @@ from surgzoo.evaluate.report.gallery import VERDICTS, Given, Judged, reply, targ
 from surgzoo.evaluate.report.instruments import LabelScore
 from surgzoo.evaluate.report.latency import Latency
 from surgzoo.evaluate.report.sheets import Cell, Sheet
-from surgzoo.evaluate.report.words import signed, slug, title
+from surgzoo.evaluate.report.words import interval, signed, slug, title
 from surgzoo.evaluate.score import Scores
 from surgzoo.evaluate.truth import Truth
 
@@ -145,6 +146,37 @@ def calibration_sheet(found: list[Calibration]) -> Sheet:
     ]
     head = ("task", "from", "to", "statements", "mean confidence", "share right")
     return Sheet("calibration", "Calibration", head, rows)
+
+
+def class_table(task: str, found: Sequence[ClassRow]) -> Sheet:
+    """One task's part of `class_sheet`, as it is read."""
+    rows = []
+    for row in found:
+        metrics = (row.auroc, row.sensitivity, row.specificity, row.youden)
+        shown = (
+            sheets.measured(one.value, soft=interval(one.interval) if one.interval else "")
+            for one in metrics
+        )
+        counts = map(sheets.whole, (row.items, row.positives))
+        rows.append((sheets.words(row.name), *counts, *shown))
+    head = ("class", "questions", "positive", "AUROC", "sensitivity", "specificity", "Youden")
+    return Sheet(f"classes_{slug(task)}", title(task), head, rows)
+
+
+def class_sheet(scores: Scores) -> Sheet:
+    """Each answer against all others."""
+    rows = []
+    for task, found in scores.classes.items():
+        for row in found:
+            cells = [sheets.words(task), sheets.words(row.name)]
+            cells += map(sheets.whole, (row.items, row.positives))
+            for one in (row.auroc, row.sensitivity, row.specificity, row.youden):
+                cells += map(sheets.share, (one.value, *(one.interval or (None, None))))
+            rows.append((*cells, sheets.words(row.said), sheets.share(row.threshold)))
+    head = ["task", "class", "questions", "positive"]
+    for name in ("AUROC", "sensitivity", "specificity", "Youden"):
+        head += [name, f"{name} low", f"{name} high"]
+    return Sheet("classes", "Each answer against the others", (*head, "said by", "threshold"), rows)
 
 
 def verdict_sheet(verdicts: Mapping[str, Mapping[str, int]]) -> Sheet:

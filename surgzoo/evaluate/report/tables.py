@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from surgzoo.evaluate.baselines import BASELINES, strongest
 from surgzoo.evaluate.compare import Comparison
+from surgzoo.evaluate.operating import ClassRow
 from surgzoo.evaluate.report import markdown, words
 from surgzoo.evaluate.report.words import figure, seconds, signed, title
 from surgzoo.evaluate.score import Row, Scores
@@ -135,7 +136,39 @@ def summary(scores: Scores, baselines: Baselines) -> str:
         for line in headlines(scores, baselines)
     ]
     text = markdown.table(head, lines, {2, 5, 6, 7, 8})
-    return text + "\n" + "".join(f"\n{note}\n" for note in notes(scores))
+    text += "\n" + "".join(f"\n{note}\n" for note in notes(scores))
+    return text + "".join(f"\n{classes(task, found)}\n" for task, found in scores.classes.items())
+
+
+def classes(task: str, found: Sequence[ClassRow]) -> str:
+    """Each answer of a task against all others, for a terminal, also valid Markdown."""
+    head = (title(task), "of", "positive", "AUROC", "95 %")
+    head += ("sensitivity", "95 %", "specificity", "95 %", "Youden")
+    lines = [
+        (
+            row.name,
+            f"{row.items:,}",
+            f"{row.positives:,}",
+            *(
+                text
+                for one in (row.auroc, row.sensitivity, row.specificity)
+                for text in (words.percent(one.value), words.interval(one.interval))
+            ),
+            words.percent(row.youden.value),
+        )
+        for row in found
+    ]
+    table = markdown.table(head, lines, {1, 2, 3, 5, 7, 9})
+    return f"{said(found)}\n\n{table}"
+
+
+def said(found: Sequence[ClassRow]) -> str:
+    """What sensitivity and specificity are about, in a sentence."""
+    if found[0].said == "answer":
+        how = "at the answer itself (the highest score); no validation answers chose a threshold"
+    else:
+        how = "at the threshold of each class with the best Youden index on the validation split"
+    return f"Each answer against all others, {how}. By chance AUROC is 50.0 and Youden 0.0."
 
 
 def interval(row: Row) -> str:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
+
+from surgzoo.core.contract import Reads
+from surgzoo.models.architecture import Architecture
 
 if TYPE_CHECKING:
-    import jax
-    from jaxtyping import PyTree
-
-    from surgzoo.models.base import Model
     from surgzoo.models.bsa.processor import ClipProcessor
 
 # The labels of the paper, in alphabetical order: the order of the logits.
@@ -35,15 +34,16 @@ _DTYPES = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
-class BSAConfig:
+class BSAConfig(Architecture):
     """The video model: `build()` for the model, `processor()` for its processor."""
+
+    reads: ClassVar[Reads] = "clips"
+    module: ClassVar[str] = "surgzoo.models.bsa.model:BSA"
+    weights: ClassVar[str] = "surgzoo.models.bsa.weights"
 
     actions: int = len(ACTIONS)
     skills: int = 3  # levels, as SAR-RARP50's in the paper; 0 = no skill head
     dual: bool = True  # a second head for the actions, trained with every action weighing the same
-    # Clips of each action in the training data, which the second head's loss needs; see
-    # train/evidential.py.
-    action_counts: tuple[int, ...] | None = None
     width: int = 768
     depth: int = 12
     heads: int = 12
@@ -65,10 +65,6 @@ class BSAConfig:
             raise ValueError(
                 f"image_size {self.image_size} is not a multiple of the patch, {self.patch} pixels"
             )
-        if self.action_counts is not None and len(self.action_counts) != self.actions:
-            raise ValueError(
-                f"action_counts has {len(self.action_counts)} numbers for {self.actions} actions"
-            )
         if self.compute_dtype not in _DTYPES:
             raise ValueError(f"compute_dtype is float32 or bfloat16, not '{self.compute_dtype}'")
 
@@ -77,33 +73,15 @@ class BSAConfig:
         """Patches of one frame."""
         return (self.image_size // self.patch) ** 2
 
-    def build(self) -> Model:
-        """The model's functions; parameters come from `.init(rng)` or `load_weights`."""
-        from surgzoo.models.base import Model
-        from surgzoo.models.bsa.model import BSA
+    def row(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        size = self.image_size
+        return {
+            "video": ((self.frames, size, size, 3), "float32"),
+            "action": ((), "int32"),
+            "balance": ((), "float32"),
+        }
 
-        return Model(self, BSA)
-
-    def load_weights(
-        self,
-        folder: str | pathlib.Path,
-        abstract: PyTree[jax.ShapeDtypeStruct] | None = None,
-        rng: jax.Array | None = None,
-    ) -> dict[str, Any]:
-        """Parameters from safetensors; with `rng` the heads are new. See `weights.load`."""
-        from surgzoo.models.bsa import weights
-
-        return weights.load(self, folder, abstract, rng)
-
-    def save_weights(
-        self, params: dict[str, Any], folder: str | pathlib.Path
-    ) -> list[pathlib.Path]:
-        """Safetensors and config.json, which transformers reads too. See `weights.save`."""
-        from surgzoo.models.bsa import weights
-
-        return weights.save(self, params, folder)
-
-    def processor(self) -> ClipProcessor:
+    def processor(self, folder: str | pathlib.Path | None = None) -> ClipProcessor:
         """Frames of any size and number to what the model reads."""
         from surgzoo.models.bsa.processor import ClipProcessor
 
@@ -111,8 +89,12 @@ class BSAConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class PlannerConfig:
+class PlannerConfig(Architecture):
     """The planner: which action comes next after a recognised history."""
+
+    reads: ClassVar[Reads] = "histories"
+    module: ClassVar[str] = "surgzoo.models.bsa.planner:Planner"
+    weights: ClassVar[str] = "surgzoo.models.bsa.planner_weights"
 
     actions: int = len(ACTIONS)
     longest: int = 64  # most actions of a history
@@ -127,28 +109,8 @@ class PlannerConfig:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of the {self.heads} heads")
 
-    def build(self) -> Model:
-        """The model's functions."""
-        from surgzoo.models.base import Model
-        from surgzoo.models.bsa.planner import Planner
-
-        return Model(self, Planner)
-
-    def load_weights(
-        self, folder: str | pathlib.Path, abstract: PyTree[jax.ShapeDtypeStruct] | None = None
-    ) -> dict[str, Any]:
-        """Parameters from safetensors. See `weights.load_planner`."""
-        from surgzoo.models.bsa import weights
-
-        return weights.load_planner(self, folder, abstract)
-
-    def save_weights(
-        self, params: dict[str, Any], folder: str | pathlib.Path
-    ) -> list[pathlib.Path]:
-        """Safetensors and config.json. See `weights.save_planner`."""
-        from surgzoo.models.bsa import weights
-
-        return weights.save_planner(self, params, folder)
+    def row(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        return {"actions": ((self.longest,), "int32")}
 
 
 def base() -> BSAConfig:

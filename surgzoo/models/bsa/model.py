@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from surgzoo.models.bsa.attention import Attention
-from surgzoo.models.bsa.dirichlet import joint_opinion
+from surgzoo.models.bsa.dirichlet import Opinion, joint_opinion
 from surgzoo.models.layers import parameter
 from surgzoo.models.layers.encoder import FeedForward
 from surgzoo.models.layers.linear import Linear
@@ -138,6 +138,10 @@ class BSA(nnx.Module):
 
     def classify(self, video: Float[Array, "B T H W 3"]) -> Float[Array, "B C"]:
         """Logarithms of the actions' probabilities: the mean of what the two heads expect."""
+        return jnp.log(self.opinion(video).probabilities)
+
+    def opinion(self, video: Float[Array, "B T H W 3"]) -> Opinion:
+        """What the action heads say together."""
         found = self.label_logits(video)
         heads = [found[name] for name in ("action", "balanced_action") if name in found]
-        return jnp.log(joint_opinion(*heads).probabilities)
+        return joint_opinion(*heads)

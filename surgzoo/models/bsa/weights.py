@@ -6,6 +6,7 @@ import dataclasses
 import json
 import pathlib
 import re
+import warnings
 from typing import Any
 
 import jax
@@ -42,10 +43,10 @@ def table(config: BSAConfig) -> list[Row]:
         ),
         Row("video/patch/bias", f"{embeddings}.patch_embeddings.projection.bias"),
         *norm(f"{ours}/time_norm", f"{theirs}.temporal_layernorm"),
-        *_attention(f"{ours}/time", f"{theirs}.temporal_attention"),
+        *attention(f"{ours}/time", f"{theirs}.temporal_attention"),
         *dense(f"{ours}/time_dense", f"{theirs}.temporal_dense"),
         *norm(f"{ours}/space_norm", f"{theirs}.layernorm_before"),
-        *_attention(f"{ours}/space", f"{theirs}.attention"),
+        *attention(f"{ours}/space", f"{theirs}.attention"),
         *norm(f"{ours}/norm", f"{theirs}.layernorm_after"),
         *dense(f"{ours}/mlp/fc1", f"{theirs}.intermediate.dense"),
         *dense(f"{ours}/mlp/fc2", f"{theirs}.output.dense"),
@@ -56,7 +57,7 @@ def table(config: BSAConfig) -> list[Row]:
     return tower + heads
 
 
-def _attention(ours: str, theirs: str) -> list[Row]:
+def attention(ours: str, theirs: str) -> list[Row]:
     qkv = f"{theirs}.attention.qkv"
     return [
         *packed_qkv(f"{ours}/qkv", f"{qkv}.weight", f"{qkv}.bias"),
@@ -76,33 +77,50 @@ def load(
       config: the model; `read_config(folder)` makes one.
       folder: with safetensors.
       abstract: dtypes and, if set, shardings of the result; default float32 on the first device.
-      rng: with it the tower alone is read and the heads are drawn anew: for weights that were
-        trained for other labels, such as those of Kinetics.
+      rng: draws the heads that the files lack or have in another shape, as those of Kinetics,
+        with a warning that names them. Without it they are an error. A head of the same shape is
+        read, whatever its labels were.
 
     Raises FileNotFoundError or ValueError as `key_table.load` does.
     """
     abstract = config.build().abstract() if abstract is None else abstract
     rows = table(config)
     with TensorFolder(folder) as files:
+        drawn = [] if rng is None else _unfit(abstract, files)
+        hint = "`read_config` makes the config of a folder"
         if rng is None:
-            hint = "`read_config` makes the config of a folder; with `rng` its heads are left out"
-            return key_table.load(rows, files, abstract, str(folder), hint=hint)
-        heads = tuple(f"{key}." for key in HEADS.values())
-        tower = key_table.load(
-            [row for row in rows if not row.theirs.startswith(heads)],
+            hint += "; with `rng` heads that do not fit are drawn anew"
+        strangers = [] if rng is None else [HEADS[name] for name in HEADS if name not in abstract]
+        ignored = [re.escape(key) for key in (*(HEADS[name] for name in drawn), *strangers)]
+        params = key_table.load(
+            rows,
             files,
-            {"video": abstract["video"]},
+            {name: part for name, part in abstract.items() if name not in drawn},
             str(folder),
-            ignore="|".join(f"{re.escape(head)}.*" for head in heads),
-            hint="`read_config` makes the config of a folder",
+            ignore=rf"({'|'.join(ignored)})\..*" if ignored else r"$.",
+            hint=hint,
         )
+    if not drawn:
+        return params
+    warnings.warn(f"{folder} has no fitting {', '.join(drawn)}: drawn anew", stacklevel=2)
     model = config.build()
-    fresh = jax.jit(lambda key: {k: v for k, v in model.init(key).items() if k in HEADS})(rng)
+    fresh = jax.jit(lambda key: {k: v for k, v in model.init(key).items() if k in drawn})(rng)
 
     def placed(value, like):
         return jax.device_put(value.astype(like.dtype), like.sharding)
 
-    return tower | jax.tree.map(placed, fresh, {k: abstract[k] for k in fresh})
+    return params | jax.tree.map(placed, fresh, {k: abstract[k] for k in fresh})
+
+
+def _unfit(abstract: PyTree[jax.ShapeDtypeStruct], files: TensorFolder) -> list[str]:
+    """The heads that the files lack or have in another shape."""
+
+    def fits(name: str) -> bool:
+        kernel, bias = (abstract[name][part].shape for part in ("kernel", "bias"))
+        found = [files.shapes.get(f"{HEADS[name]}.{part}") for part in ("weight", "bias")]
+        return found == [kernel[::-1], bias]
+
+    return [name for name in HEADS if name in abstract and not fits(name)]
 
 
 def save(config: BSAConfig, params: Params, folder: str | pathlib.Path) -> list[pathlib.Path]:
@@ -111,9 +129,7 @@ def save(config: BSAConfig, params: Params, folder: str | pathlib.Path) -> list[
     transformers reads the tower and the first head and names the keys of the other heads as not
     used. Raises ValueError when the parameters are not those of the config.
     """
-    return key_table.save(
-        table(config), params, _expected(config, params), folder, describe(config)
-    )
+    return key_table.save(table(config), params, expected(config, params), folder, describe(config))
 
 
 def describe(config: BSAConfig) -> dict[str, Any]:
@@ -135,11 +151,7 @@ def describe(config: BSAConfig) -> dict[str, Any]:
         "layer_norm_eps": config.norm_eps,
         "id2label": {str(i): f"LABEL_{i}" for i in range(config.actions)},
         "label2id": {f"LABEL_{i}": i for i in range(config.actions)},
-        _OURS: {
-            "dual": config.dual,
-            "skills": config.skills,
-            "action_counts": config.action_counts,
-        },
+        _OURS: {"dual": config.dual, "skills": config.skills},
     }
 
 
@@ -163,13 +175,11 @@ def read_config(folder: str | pathlib.Path, **changes: Any) -> BSAConfig:
     for key, value in wanted.items():
         if found.get(key, defaults[key]) != value:
             raise ValueError(f"{path}: {key} is {found.get(key)!r}; this family has {value!r} only")
-    ours = found.get(_OURS, {"dual": False, "skills": 0, "action_counts": None})
-    counts = ours["action_counts"]
+    ours = found.get(_OURS, {"dual": False, "skills": 0})
     fields: dict[str, Any] = {
         "actions": len(found["id2label"]) if "id2label" in found else 2,  # transformers' default
         "skills": ours["skills"],
         "dual": ours["dual"],
-        "action_counts": None if counts is None else tuple(counts),
         "width": found["hidden_size"],
         "depth": found["num_hidden_layers"],
         "heads": found["num_attention_heads"],
@@ -182,44 +192,7 @@ def read_config(folder: str | pathlib.Path, **changes: Any) -> BSAConfig:
     return BSAConfig(**fields | changes)
 
 
-def planner_table() -> list[Row]:
-    """The planner's keys are our paths: nobody else has such weights."""
-    layer = "layers/{}"
-    return [
-        Row("action/kernel", "action.weight", lambda a: a.T, lambda a: a.T),
-        Row("start", "start"),
-        Row("place", "place"),
-        *norm(f"{layer}/norm1", "layers.{}.norm1"),
-        *_attention(f"{layer}/attention", "layers.{}.attention"),
-        *norm(f"{layer}/norm2", "layers.{}.norm2"),
-        *dense(f"{layer}/mlp/fc1", "layers.{}.mlp.fc1"),
-        *dense(f"{layer}/mlp/fc2", "layers.{}.mlp.fc2"),
-        *norm("norm", "norm"),
-        *dense("next", "next"),
-    ]
-
-
-def load_planner(
-    config: PlannerConfig,
-    folder: str | pathlib.Path,
-    abstract: PyTree[jax.ShapeDtypeStruct] | None = None,
-) -> Params:
-    """Parameters that `save_planner` wrote. Raises as `key_table.load` does."""
-    abstract = config.build().abstract() if abstract is None else abstract
-    hint = "config.json beside them tells the sizes"
-    with TensorFolder(folder) as files:
-        return key_table.load(planner_table(), files, abstract, str(folder), hint=hint)
-
-
-def save_planner(
-    config: PlannerConfig, params: Params, folder: str | pathlib.Path
-) -> list[pathlib.Path]:
-    """Writes model.safetensors and config.json. Raises as `key_table.save` does."""
-    described = {"model_type": "bsa_planner"} | dataclasses.asdict(config)
-    return key_table.save(planner_table(), params, _expected(config, params), folder, described)
-
-
-def _expected(config: BSAConfig | PlannerConfig, params: Params) -> PyTree[jax.ShapeDtypeStruct]:
+def expected(config: BSAConfig | PlannerConfig, params: Params) -> PyTree[jax.ShapeDtypeStruct]:
     """Shapes of the config's parameters, layers stacked or side by side as `params` has them."""
     tower = params.get("video", params)
     stacked = "0" not in tower["layers"]

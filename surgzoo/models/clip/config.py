@@ -9,13 +9,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
+
+from surgzoo.core.contract import Reads
+from surgzoo.models.architecture import Architecture
 
 if TYPE_CHECKING:
-    import jax
-    from jaxtyping import PyTree
-
-    from surgzoo.models.base import Model
     from surgzoo.models.clip.processor import DualEncoderProcessor
 
 
@@ -52,7 +51,7 @@ class VisionConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class DualEncoderConfig:
+class DualEncoderConfig(Architecture):
     """A dual encoder: call `build()` for the model, `processor()` for its processor.
 
     `style` is what the two families do differently, all of it together:
@@ -62,6 +61,10 @@ class DualEncoderConfig:
     siglip  a learnt query attends to the patches; a text tower that sees everything, padding too,
             is read at its last position; a learnt scale and bias, for the sigmoid loss.
     """
+
+    reads: ClassVar[Reads] = "pairs"
+    module: ClassVar[str] = "surgzoo.models.clip.model:DualEncoder"
+    weights: ClassVar[str] = "surgzoo.models.clip.weights"
 
     style: str
     text: TextConfig
@@ -108,39 +111,22 @@ class DualEncoderConfig:
     def log_scale(self) -> float:
         return math.log(self.init_scale)
 
-    def build(self) -> Model:
-        """The model's functions; parameters come from `.init(rng)` or `load_weights`."""
-        from surgzoo.models.base import Model
-        from surgzoo.models.clip.model import DualEncoder
+    def row(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        size, length = self.vision.image_size, self.text.length
+        return {
+            "images": ((size, size, 3), "float32"),
+            "tokens": ((length,), "int32"),
+            "mask": ((length,), "bool"),
+        }
 
-        return Model(self, DualEncoder)
-
-    def load_weights(
-        self,
-        folder: str | pathlib.Path,
-        abstract: PyTree[jax.ShapeDtypeStruct] | None = None,
-    ) -> dict[str, Any]:
-        """Parameters from safetensors, placed as `abstract` says. See `weights.load`."""
-        from surgzoo.models.clip import weights
-
-        return weights.load(self, folder, abstract)
-
-    def save_weights(
-        self, params: dict[str, Any], folder: str | pathlib.Path, **options: Any
-    ) -> list[pathlib.Path]:
-        """Writes safetensors that transformers loads. See `weights.save`."""
-        from surgzoo.models.clip import weights
-
-        return weights.save(self, params, folder, **options)
-
-    def processor(self, tokenizer: str | pathlib.Path | None = None) -> DualEncoderProcessor:
-        """The processor; `tokenizer` is a folder or tokenizer.json, default the config's.
+    def processor(self, folder: str | pathlib.Path | None = None) -> DualEncoderProcessor:
+        """The processor; `folder` has the tokenizer, or is its file; default the config's.
 
         Raises ValueError when there is none or it has more tokens than the model.
         """
         from surgzoo.models.clip.processor import DualEncoderProcessor
 
-        return DualEncoderProcessor(self, tokenizer or self.tokenizer)
+        return DualEncoderProcessor(self, folder or self.tokenizer)
 
 
 def _clip(

@@ -5,6 +5,8 @@ Sources: arXiv 2103.00020 (CLIP), arXiv 2303.15343 and 2502.14786 (SigLIP, SigLI
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
@@ -152,9 +154,11 @@ class TextTower(nnx.Module):
 class DualEncoder(nnx.Module):
     """Both towers and the learnt scale, and bias, of their cosines."""
 
+    image_tower: Callable[..., nnx.Module] = VisionTower  # a subclass may have another
+
     def __init__(self, config: DualEncoderConfig, *, rngs: nnx.Rngs):
         self.config = config
-        self.vision = VisionTower(config, rngs=rngs)
+        self.vision = type(self).image_tower(config, rngs=rngs)
         self.text = TextTower(config, rngs=rngs)
         self.log_scale = nnx.Param(jnp.float32(config.log_scale), logical_axes=())
         if config.style == "siglip":
@@ -178,3 +182,7 @@ class DualEncoder(nnx.Module):
         """CLIP's are those behind the last layer, without a norm; SigLIP's are normed."""
         x = self.vision.hidden(images)
         return x[:, 1:] if self.config.style == "clip" else self.vision.norm(x)
+
+    def embed_frames(self, frames: dict[str, Array]) -> Float[Array, "B E"]:
+        """The image embedding before it gets length one."""
+        return self.vision(frames["images"]).astype(jnp.float32)

@@ -31,6 +31,8 @@ class DualEncoderProcessor:
 
     def __init__(self, config: DualEncoderConfig, tokenizer: str | pathlib.Path | None = None):
         self.config = config
+        size = config.vision.image_size
+        self.image_shape, self.text_length = (size, size, 3), config.text.length
         self.tokenizer = None
         if tokenizer is not None:
             file = tokenizer_file(tokenizer)
@@ -50,6 +52,10 @@ class DualEncoderProcessor:
         if not len(frames):
             raise ValueError("no frames")
         return np.stack([self._image(np.asarray(frame)) for frame in frames])
+
+    def frames(self, frames: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """What `embed_frames` reads of uint8 RGB frames of any sizes."""
+        return {"images": self.images(frames)}
 
     def _image(self, frame: np.ndarray) -> np.ndarray:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:

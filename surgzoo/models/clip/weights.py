@@ -70,14 +70,23 @@ def _probe() -> list[Row]:
     ]
 
 
-def table(config: DualEncoderConfig) -> list[Row]:
-    """The rows of a model."""
-    text, vision = "text_model", "vision_model"
-    rows = [
+def text_rows(config: DualEncoderConfig) -> list[Row]:
+    """The rows of the text tower, which another image tower may stand beside."""
+    text, clip = "text_model", config.style == "clip"
+    return [
         Row("text/embedding", f"{text}.embeddings.token_embedding.weight"),
         Row("text/position", f"{text}.embeddings.position_embedding.weight"),
         *_layer("text/layers/{}", f"{text}.encoder.layers.{{}}"),
         *norm("text/norm", f"{text}.final_layer_norm"),
+        *dense("text/project", "text_projection" if clip else f"{text}.head", bias=not clip),
+    ]
+
+
+def table(config: DualEncoderConfig) -> list[Row]:
+    """The rows of a model."""
+    vision = "vision_model"
+    rows = [
+        *text_rows(config),
         _patch(config),
         Row("vision/position", f"{vision}.embeddings.position_embedding.weight"),
         *_layer("vision/layers/{}", f"{vision}.encoder.layers.{{}}"),
@@ -86,7 +95,6 @@ def table(config: DualEncoderConfig) -> list[Row]:
     if config.style == "clip":
         return [
             *rows,
-            *dense("text/project", "text_projection", bias=False),
             Row("vision/first", f"{vision}.embeddings.class_embedding"),
             *norm("vision/pre_norm", f"{vision}.pre_layrnorm"),  # their spelling
             *dense("vision/project", "visual_projection", bias=False),
@@ -95,7 +103,6 @@ def table(config: DualEncoderConfig) -> list[Row]:
     scalar = (lambda a: a.reshape(()), lambda a: a.reshape(1))
     return [
         *rows,
-        *dense("text/project", f"{text}.head"),
         Row("vision/patch/bias", f"{vision}.embeddings.patch_embedding.bias"),
         *_probe(),
         Row("log_scale", "logit_scale", *scalar),
@@ -107,6 +114,7 @@ def load(
     config: DualEncoderConfig,
     folder: str | pathlib.Path,
     abstract: PyTree[jax.ShapeDtypeStruct] | None = None,
+    rng: jax.Array | None = None,
 ) -> Params:
     """Parameters from the safetensors of a folder.
 
@@ -115,6 +123,7 @@ def load(
     Raises FileNotFoundError without weights, ValueError for damaged files and, with a list, for
     missing, unexpected and wrongly shaped keys.
     """
+    del rng  # files of this family lack nothing
     abstract = config.build().abstract() if abstract is None else abstract
     with TensorFolder(folder) as files:
         return key_table.load(table(config), files, abstract, str(folder), _IGNORE)

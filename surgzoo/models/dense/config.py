@@ -6,16 +6,9 @@ The sizes are those of Depth Anything V2, whose published weights are the start 
 from __future__ import annotations
 
 import dataclasses
-import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import ClassVar
 
 from surgzoo.models.depth_anything_v2.config import SMALL, TINY, EncoderDecoderConfig
-
-if TYPE_CHECKING:
-    import jax
-    from jaxtyping import PyTree
-
-    from surgzoo.models.base import Model
 
 KINDS = ("labels", "residual")
 
@@ -23,6 +16,8 @@ KINDS = ("labels", "residual")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DenseConfig(EncoderDecoderConfig):
     """A dense model: call `build()` for the model, `processor()` for its processor."""
+
+    module: ClassVar[str] = "surgzoo.models.dense.model:Dense"
 
     # labels: logits of so many classes; one class is a mask, its logit is above 0 inside.
     # residual: RGB from 0 to 1, what is added to the frame.
@@ -40,26 +35,9 @@ class DenseConfig(EncoderDecoderConfig):
     def outputs(self) -> int:
         return 3 if self.kind == "residual" else self.classes
 
-    def build(self) -> Model:
-        """The model's functions; parameters come from `.init(rng)` or `load_weights`."""
-        from surgzoo.models.base import Model
-        from surgzoo.models.dense.model import Dense
-
-        return Model(self, Dense)
-
-    def load_pretrained(
-        self,
-        folder: str | pathlib.Path,
-        rng: jax.Array,
-        abstract: PyTree[jax.ShapeDtypeStruct] | None = None,
-    ) -> dict[str, Any]:
-        """Parameters to start from: a depth model's or another dense one's, the last layer fresh.
-
-        `rng` draws the last layer. Errors are those of `load_weights`.
-        """
-        from surgzoo.models.depth_anything_v2 import weights
-
-        return weights.load(self, folder, abstract, fresh=self.build().init(rng))
+    @property
+    def makes(self) -> str:
+        return "targets" if self.kind == "residual" else "labels"
 
 
 def instrument_segmentation_tiny() -> DenseConfig:

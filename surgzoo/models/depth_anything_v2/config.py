@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
+
+from surgzoo.core.contract import Reads
+from surgzoo.models.architecture import Architecture
 
 if TYPE_CHECKING:
-    import jax
-    from jaxtyping import PyTree
-
-    from surgzoo.models.base import Model
     from surgzoo.models.depth_anything_v2.processor import FrameProcessor
 
 
@@ -53,8 +52,11 @@ class InputConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class EncoderDecoderConfig:
+class EncoderDecoderConfig(Architecture):
     """What the models with this encoder and decoder share; `outputs` says how they differ."""
+
+    reads: ClassVar[Reads] = "frames"
+    weights: ClassVar[str] = "surgzoo.models.depth_anything_v2.weights"
 
     backbone: BackboneConfig
     neck: NeckConfig
@@ -91,34 +93,27 @@ class EncoderDecoderConfig:
         """Channels of the last layer."""
         raise NotImplementedError
 
-    def load_weights(
-        self,
-        folder: str | pathlib.Path,
-        abstract: PyTree[jax.ShapeDtypeStruct] | None = None,
-    ) -> dict[str, Any]:
-        """Parameters from safetensors, placed as `abstract` says. See `weights.load`."""
-        from surgzoo.models.depth_anything_v2 import weights
+    @property
+    def makes(self) -> str:
+        """What it learns from beside frames: labels, depth or targets of `FrameAndMap`."""
+        raise NotImplementedError
 
-        return weights.load(self, folder, abstract)
+    def row(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Of a frame of 1080 x 1920 pixels, where the aspect ratio is kept."""
+        return {"images": ((*self.processor().size(1080, 1920), 3), "float32")}
 
-    def save_weights(
-        self, params: dict[str, Any], folder: str | pathlib.Path
-    ) -> list[pathlib.Path]:
-        """Writes safetensors in the names of the published files. See `weights.save`."""
-        from surgzoo.models.depth_anything_v2 import weights
-
-        return weights.save(self, params, folder)
-
-    def processor(self) -> FrameProcessor:
+    def processor(self, folder: str | pathlib.Path | None = None) -> FrameProcessor:
         """Frames to normalised pixels, and maps back to the frame's size."""
         from surgzoo.models.depth_anything_v2.processor import FrameProcessor
 
-        return FrameProcessor(self)
+        return FrameProcessor(self.input, self.backbone.patch)
 
 
 @dataclasses.dataclass(frozen=True)
 class DepthAnythingConfig(EncoderDecoderConfig):
     """A Depth Anything V2 model: call `build()` for the model, `processor()` for its processor."""
+
+    module: ClassVar[str] = "surgzoo.models.depth_anything_v2.model:DepthAnythingV2"
 
     # None: relative inverse depth, from 0 up. A number: metric depth from 0 to so many metres.
     max_depth: float | None = None
@@ -127,12 +122,9 @@ class DepthAnythingConfig(EncoderDecoderConfig):
     def outputs(self) -> int:
         return 1
 
-    def build(self) -> Model:
-        """The model's functions; parameters come from `.init(rng)` or `load_weights`."""
-        from surgzoo.models.base import Model
-        from surgzoo.models.depth_anything_v2.model import DepthAnythingV2
-
-        return Model(self, DepthAnythingV2)
+    @property
+    def makes(self) -> str:
+        return "depth" if self.max_depth is None else "metres, which no task has"
 
 
 TINY = {

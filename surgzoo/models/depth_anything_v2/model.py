@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import jax
@@ -29,6 +30,11 @@ class EncoderDecoder(nnx.Module):
         """Float32 in any `compute_dtype`. The sides must be whole patches."""
         x = self.neck(self.backbone(images.astype(self.config.compute_dtype)))
         return self.head(x, *images.shape[1:3]).astype(jnp.float32)
+
+    def embed_frames(self, frames: Mapping[str, Array]) -> Float[Array, "B E"]:
+        """The mean over the patch tokens that the encoder ends with."""
+        last = self.backbone(frames["images"].astype(self.config.compute_dtype))[-1]
+        return last.astype(jnp.float32).mean(axis=(1, 2))
 
 
 class DepthAnythingV2(EncoderDecoder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from surgzoo.models.layers.resize import cubic
 
 if TYPE_CHECKING:
-    from surgzoo.models.depth_anything_v2.config import EncoderDecoderConfig
+    from surgzoo.models.depth_anything_v2.config import InputConfig
 
 
 class FrameProcessor:
@@ -22,19 +23,19 @@ class FrameProcessor:
     than `input.size` stay smaller there.)
     """
 
-    def __init__(self, config: EncoderDecoderConfig):
-        self.config = config
+    def __init__(self, given: InputConfig, patch: int):
+        self.input, self.patch = given, patch  # in pixels; 1 = any size is whole patches
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width in pixels that a frame is resized to."""
-        least, patch = self.config.input.size, self.config.backbone.patch
+        least = self.input.size
         if min(height, width) < 1:
             raise ValueError(f"a frame of {height} x {width} pixels has no content")
         scale = [least / height, least / width]
-        if not self.config.input.square:
+        if not self.input.square:
             scale = [max(scale)] * 2
         return tuple(
-            _whole_patches(side * factor, least, patch)
+            _whole_patches(side * factor, least, self.patch)
             for side, factor in zip((height, width), scale, strict=True)
         )
 
@@ -48,8 +49,12 @@ class FrameProcessor:
         if frame.shape[:2] != (height, width):
             image = Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)
             frame = np.asarray(image)
-        mean, std = (np.float32(x) for x in (self.config.input.mean, self.config.input.std))
+        mean, std = (np.float32(x) for x in (self.input.mean, self.input.std))
         return (frame.astype(np.float32) / np.float32(255) - mean) / std
+
+    def frames(self, frames: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """What `embed_frames` reads of uint8 RGB frames of one shape."""
+        return {"images": np.stack([self.encode(frame) for frame in frames])}
 
     def encode_map(self, values: Shaped[np.ndarray, "h w *C"]) -> Shaped[np.ndarray, "H W *C"]:
         """A map of the frame (labels, depth) in the size of `encode`: the nearest values."""

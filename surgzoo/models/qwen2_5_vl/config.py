@@ -8,16 +8,13 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from surgzoo.core.contract import Bucket
+from surgzoo.core.contract import Bucket, Reads
+from surgzoo.models.architecture import Architecture
 from surgzoo.models.layers.lora_config import LoraConfig
 
 if TYPE_CHECKING:
-    import jax
-    from jaxtyping import PyTree
-
-    from surgzoo.models.base import Model
     from surgzoo.models.qwen2_5_vl.processor import QwenProcessor
 
 
@@ -91,8 +88,12 @@ class InputConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Qwen25VLConfig:
+class Qwen25VLConfig(Architecture):
     """A Qwen2.5-VL model: call `build()` for the model, `processor()` for its processor."""
+
+    reads: ClassVar[Reads] = "turns"
+    module: ClassVar[str] = "surgzoo.models.qwen2_5_vl.model:Qwen25VL"
+    weights: ClassVar[str] = "surgzoo.models.qwen2_5_vl.weights"
 
     text: TextConfig
     vision: VisionConfig = VisionConfig()
@@ -149,31 +150,20 @@ class Qwen25VLConfig:
         size = self.input.image_size
         return size is not None and size % self.vision.window == 0
 
-    def build(self) -> Model:
-        """The model's functions; parameters come from `.init(rng)` or `weights.load`."""
-        from surgzoo.models.base import Model
-        from surgzoo.models.qwen2_5_vl.model import Qwen25VL
-
-        return Model(self, Qwen25VL)
-
-    def load_weights(
-        self,
-        folder: str | pathlib.Path,
-        abstract: PyTree[jax.ShapeDtypeStruct] | None = None,
-        rng: jax.Array | None = None,
-    ) -> dict[str, Any]:
-        """Parameters from safetensors, placed as `abstract` says. See `weights.load`."""
-        from surgzoo.models.qwen2_5_vl import weights
-
-        return weights.load(self, folder, abstract, rng)
-
-    def save_weights(
-        self, params: dict[str, Any], folder: str | pathlib.Path, **options: Any
-    ) -> list[pathlib.Path]:
-        """Writes safetensors that other programs load. See `weights.save`."""
-        from surgzoo.models.qwen2_5_vl import weights
-
-        return weights.save(self, params, folder, **options)
+    def row(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """In the smallest bucket with room for a picture."""
+        tokens, patches = next(bucket for bucket in self.input.buckets if bucket.patches)
+        return {
+            "tokens": ((tokens,), "int32"),
+            "positions": ((3, tokens), "int32"),
+            "segments": ((tokens,), "int32"),
+            "loss_mask": ((tokens,), "float32"),
+            "vision_index": ((tokens,), "int32"),
+            "patches": ((patches, self.vision.patch_dim), "float32"),
+            "patch_hw": ((patches, 2), "int32"),
+            "patch_window": ((patches,), "int32"),
+            "patch_frame": ((patches,), "int32"),
+        }
 
     def save_adapter(
         self, params: dict[str, Any], folder: str | pathlib.Path, **options: Any
@@ -185,13 +175,13 @@ class Qwen25VLConfig:
 
     def processor(
         self,
-        tokenizer: str | pathlib.Path | None = None,
+        folder: str | pathlib.Path | None = None,
         buckets: Sequence[tuple[int, int]] | None = None,
     ) -> QwenProcessor:
         """The processor of this model.
 
         Args:
-          tokenizer: a Qwen folder or a tokenizer.json; default the config's, else the shipped one.
+          folder: a Qwen folder or a tokenizer.json; default the config's, else the shipped one.
           buckets: static (tokens, patches) shapes of the rows; default the config's.
 
         Raises ValueError when the tokenizer has more tokens than the model has embeddings.
@@ -199,7 +189,7 @@ class Qwen25VLConfig:
         from surgzoo.models.qwen2_5_vl.processor import QwenProcessor
 
         buckets = self.input.buckets if buckets is None else buckets
-        return QwenProcessor(self, tokenizer or self.tokenizer, [Bucket(*b) for b in buckets])
+        return QwenProcessor(self, folder or self.tokenizer, [Bucket(*b) for b in buckets])
 
 
 def tiny() -> Qwen25VLConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
@@ -123,7 +124,7 @@ class Qwen25VL(nnx.Module):
         past = past._replace(added=added, count=past.count + count)
         return self.text.logits(x), Cache(past, positions.max(axis=(1, 2)) + 1)
 
-    def see(self, batch: Batch) -> Float[Array, "B M H"]:
+    def see(self, batch: Batch | Mapping[str, Array]) -> Float[Array, "B M H"]:
         """The vision tokens of every row, as the language model reads them."""
         return self.vision(
             batch["patches"].astype(self.dtype),
@@ -131,6 +132,13 @@ class Qwen25VL(nnx.Module):
             batch["patch_window"],
             batch["patch_frame"],
         )
+
+    def embed_frames(self, frames: Mapping[str, Array]) -> Float[Array, "B H"]:
+        """The mean over the frame's vision tokens, as the language model reads them."""
+        seen = self.see(frames).astype(jnp.float32)
+        # The patches of a token adjoin, and padding makes tokens of its own.
+        real = (frames["patch_frame"].reshape(*seen.shape[:2], -1)[..., 0] >= 0)[..., None]
+        return jnp.where(real, seen, 0).sum(axis=1) / real.sum(axis=1)
 
     def _embed(self, batch: Batch) -> Float[Array, "B S H"]:
         x = self.text.embed(batch["tokens"])

@@ -200,6 +200,20 @@ class QwenProcessor:
             first = pieces[:cut]
             yield first, pieces[cut:]
 
+    def frames(self, frames: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """What `embed_frames` reads of uint8 RGB frames: patches alone, no text.
+
+        Frames of different sizes are padded to the patches of the largest.
+        """
+        self._check_visuals([Message("user", "", images=len(frames))], frames, (), fitted=False)
+        grids, _ = self._grids(frames, (), fitted=False)
+        bucket = Bucket(0, max(math.prod(grid) for grid in grids))
+        rows = [
+            self._patches([frame], [grid], bucket, fitted=False)
+            for frame, grid in zip(frames, grids, strict=True)
+        ]
+        return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
     def decode(self, tokens: Sequence[int]) -> str:
         """Token ids to text up to the first end token; special tokens are left out."""
         ids = [int(t) for t in tokens]

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
+
+from surgzoo.core.contract import Reads
+from surgzoo.models.architecture import Architecture
 
 if TYPE_CHECKING:
-    import jax
-    from jaxtyping import PyTree
-
-    from surgzoo.models.base import Model
     from surgzoo.models.surgvlp.processor import SurgVLPProcessor
 
 
@@ -58,8 +57,12 @@ class InputConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class SurgVLPConfig:
+class SurgVLPConfig(Architecture):
     """A surgical dual encoder: `build()` for the model, `processor()` for its processor."""
+
+    reads: ClassVar[Reads] = "pairs"
+    module: ClassVar[str] = "surgzoo.models.surgvlp.model:SurgVLP"
+    weights: ClassVar[str] = "surgzoo.models.surgvlp.weights"
 
     vision: ResNetConfig = ResNetConfig()
     text: BertConfig = BertConfig()
@@ -90,34 +93,19 @@ class SurgVLPConfig:
         if self.compute_dtype not in ("float32", "bfloat16"):
             raise ValueError(f"compute_dtype is float32 or bfloat16, not '{self.compute_dtype}'")
 
-    def build(self) -> Model:
-        """The model's functions; parameters come from `.init(rng)` or `load_weights`."""
-        from surgzoo.models.base import Model
-        from surgzoo.models.surgvlp.model import SurgVLP
+    def row(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        size, length = self.input.crop, self.input.length
+        return {
+            "images": ((size, size, 3), "float32"),
+            "tokens": ((length,), "int32"),
+            "mask": ((length,), "bool"),
+        }
 
-        return Model(self, SurgVLP)
-
-    def load_weights(
-        self, path: str | pathlib.Path, abstract: PyTree[jax.ShapeDtypeStruct] | None = None
-    ) -> dict[str, Any]:
-        """Parameters from a published .pth or from our safetensors. See `weights.load`."""
-        from surgzoo.models.surgvlp import weights
-
-        return weights.load(self, path, abstract)
-
-    def save_weights(
-        self, params: dict[str, Any], folder: str | pathlib.Path
-    ) -> list[pathlib.Path]:
-        """Writes safetensors under the published keys. See `weights.save`."""
-        from surgzoo.models.surgvlp import weights
-
-        return weights.save(self, params, folder)
-
-    def processor(self, vocab: str | pathlib.Path | None = None) -> SurgVLPProcessor:
-        """The processor; `vocab` is a folder with vocab.txt or the file, default the config's."""
+    def processor(self, folder: str | pathlib.Path | None = None) -> SurgVLPProcessor:
+        """The processor; `folder` has vocab.txt, or is that file; default the config's."""
         from surgzoo.models.surgvlp.processor import SurgVLPProcessor
 
-        return SurgVLPProcessor(self, vocab or self.vocab)
+        return SurgVLPProcessor(self, folder or self.vocab)
 
 
 def base() -> SurgVLPConfig:

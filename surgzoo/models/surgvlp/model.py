@@ -7,6 +7,8 @@ words by adding them, and the mean over all positions of the row, with the paddi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -152,3 +154,8 @@ class SurgVLP(nnx.Module):
         """The cells of the last feature map, row by row."""
         x = self.vision.features(images)
         return x.reshape(x.shape[0], -1, x.shape[-1])
+
+    def embed_frames(self, frames: Mapping[str, Array]) -> Float[Array, "B D"]:
+        """The mean over the last feature map: of ResNet-50 2048 numbers, as TeCNO reads them."""
+        x = self.vision.features(frames["images"])
+        return x.astype(jnp.float32).mean(axis=(1, 2))

@@ -36,6 +36,8 @@ class SurgVLPProcessor:
 
     def __init__(self, config: SurgVLPConfig, vocab: str | pathlib.Path | None = None):
         self.config = config
+        size = config.input.crop
+        self.image_shape, self.text_length = (size, size, 3), config.input.length
         self.tokenizer = None
         if vocab is None:
             return
@@ -67,6 +69,10 @@ class SurgVLPProcessor:
         if not len(frames):
             raise ValueError("no frames")
         return np.stack([self._image(np.asarray(frame)) for frame in frames])
+
+    def frames(self, frames: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """What `embed_frames` reads of uint8 RGB frames of any sizes."""
+        return {"images": self.images(frames)}
 
     def _image(self, frame: np.ndarray) -> np.ndarray:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:

@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from surgzoo.models import key_table
 from surgzoo.models.base import Params
-from surgzoo.models.key_table import Row, dense, norm
+from surgzoo.models.key_table import Row, conv, dense, norm
 from surgzoo.models.surgvlp.config import SurgVLPConfig
 from surgzoo.models.tensor_files import TensorFolder
 from surgzoo.models.torch_file import TorchFile
@@ -20,16 +20,6 @@ _IGNORE = (
     r"backbone_text\.model\.(pooler\..*|embeddings\.(position_ids|token_type_ids))"
     r"|backbone_img\.model\..*num_batches_tracked"
 )
-
-
-def _conv(ours: str, theirs: str) -> Row:
-    """[out, in, y, x] <-> [y, x, in, out]."""
-    return Row(
-        f"{ours}/kernel",
-        f"{theirs}.weight",
-        lambda a: a.transpose(2, 3, 1, 0),
-        lambda a: a.transpose(3, 2, 0, 1),
-    )
 
 
 def _batch_norm(ours: str, theirs: str) -> list[Row]:
@@ -47,7 +37,7 @@ def table(config: SurgVLPConfig) -> list[Row]:
     )  # fmt: skip
     ours = "text/layers/{}"
     rows = [
-        _conv("vision/conv", f"{image}.conv1"),
+        *conv("vision/conv", f"{image}.conv1"),
         *_batch_norm("vision/norm", f"{image}.bn1"),
         *dense("vision/project", "backbone_img.global_embedder"),
         Row("text/word", f"{text}.embeddings.word_embeddings.weight"),
@@ -67,9 +57,9 @@ def table(config: SurgVLPConfig) -> list[Row]:
         for number in range(depth):
             block, theirs = f"vision/block_{stage}_{number}", f"{image}.layer{stage}.{number}"
             for i in (1, 2, 3):
-                rows.append(_conv(f"{block}/conv{i}", f"{theirs}.conv{i}"))
+                rows += conv(f"{block}/conv{i}", f"{theirs}.conv{i}")
                 rows += _batch_norm(f"{block}/norm{i}", f"{theirs}.bn{i}")
-            rows.append(_conv(f"{block}/short", f"{theirs}.downsample.0"))  # of some blocks
+            rows += conv(f"{block}/short", f"{theirs}.downsample.0")  # of some blocks
             rows += _batch_norm(f"{block}/short_norm", f"{theirs}.downsample.1")
     return rows
 
@@ -78,6 +68,7 @@ def load(
     config: SurgVLPConfig,
     path: str | pathlib.Path,
     abstract: PyTree[jax.ShapeDtypeStruct] | None = None,
+    rng: jax.Array | None = None,
 ) -> Params:
     """Parameters from a .pth file as published, or from a folder that `save` wrote.
 
@@ -87,6 +78,7 @@ def load(
     Raises FileNotFoundError without the file, ValueError for damaged or other files and, with a
     list, for missing, unexpected and wrongly shaped keys.
     """
+    del rng  # files of this family lack nothing
     path = pathlib.Path(path)
     abstract = config.build().abstract() if abstract is None else abstract
     if not path.exists():

@@ -6,19 +6,19 @@ Sources: arXiv 2003.10751 (TeCNO), arXiv 1903.01945 (MS-TCN).
 from __future__ import annotations
 
 import dataclasses
-import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    import jax
-    from jaxtyping import PyTree
-
-    from surgzoo.models.base import Model
+from surgzoo.core.contract import Reads
+from surgzoo.models.architecture import Architecture
 
 
 @dataclasses.dataclass(frozen=True)
-class TemporalConfig:
+class TemporalConfig(Architecture):
     """A causal MS-TCN; `build()` for the model."""
+
+    reads: ClassVar[Reads] = "features"
+    module: ClassVar[str] = "surgzoo.models.temporal.model:CausalTCN"
+    weights: ClassVar[str] = "surgzoo.models.temporal.weights"
 
     features: int = 2048  # of a frame
     classes: int = 7  # phases of Cholec80
@@ -31,33 +31,14 @@ class TemporalConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1, not {getattr(self, name)}")
 
+    def row(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Of one minute at a frame a second."""
+        return {"features": ((60, self.features), "float32"), "labels": ((60,), "int32")}
+
     @property
     def reach(self) -> int:
         """How many frames back an answer can depend on."""
         return self.stages * 2 * (2**self.layers - 1)
-
-    def build(self) -> Model:
-        """The model's functions."""
-        from surgzoo.models.base import Model
-        from surgzoo.models.temporal.model import CausalTCN
-
-        return Model(self, CausalTCN)
-
-    def load_weights(
-        self, folder: str | pathlib.Path, abstract: PyTree[jax.ShapeDtypeStruct] | None = None
-    ) -> dict[str, Any]:
-        """Parameters from safetensors. See `weights.load`."""
-        from surgzoo.models.temporal import weights
-
-        return weights.load(self, folder, abstract)
-
-    def save_weights(
-        self, params: dict[str, Any], folder: str | pathlib.Path
-    ) -> list[pathlib.Path]:
-        """Safetensors and config.json. See `weights.save`."""
-        from surgzoo.models.temporal import weights
-
-        return weights.save(self, params, folder)
 
 
 def base() -> TemporalConfig:

@@ -47,8 +47,10 @@ def load(
     config: TemporalConfig,
     folder: str | pathlib.Path,
     abstract: PyTree[jax.ShapeDtypeStruct] | None = None,
+    rng: jax.Array | None = None,
 ) -> Params:
     """Parameters from safetensors. Raises as `key_table.load` does."""
+    del rng  # files of this family lack nothing
     abstract = config.build().abstract() if abstract is None else abstract
     hint = "config.json beside them, if `save` wrote them, tells the sizes"
     with TensorFolder(folder) as files:

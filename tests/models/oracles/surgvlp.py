@@ -1,9 +1,40 @@
 """SurgVLP's graph in torch, from its description: torchvision's names, BERT of transformers, and
-the loop over words in plain Python. Small sizes, random weights."""
+the loop over words in plain Python."""
 
+import numpy as np
 import torch
 import transformers
+from safetensors.torch import load_file
 from torch import nn
+
+from surgzoo.models.surgvlp.processor import letters
+
+TEXTS = ["the hook dissects the gallbladder", "clip", "12 clips, then bleeding", "a grasper"]
+
+
+def inputs(config, rows):
+    images = np.random.default_rng(0).standard_normal((rows, *config.row()["images"][0]))
+    tokens, mask = config.processor().texts(TEXTS[:rows])
+    return {"images": images.astype(np.float32), "tokens": tokens, "mask": mask}
+
+
+def parity(config, folder, inputs):
+    model = SurgVLP(config, letters())
+    model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+    pixels = torch.from_numpy(inputs["images"].transpose(0, 3, 1, 2).copy())
+    image = nn.functional.normalize(model.backbone_img(pixels))
+    text = model.backbone_text(
+        torch.from_numpy(inputs["tokens"]).long(), torch.from_numpy(inputs["mask"]).long()
+    )
+    text = nn.functional.normalize(text)
+    cells = model.backbone_img.model(pixels).flatten(2).mT
+    return {
+        "embed_frames": cells.mean(1).numpy(),
+        "embed_image": image.numpy(),
+        "embed_text": text.numpy(),
+        "similarity": (100 * image @ text.T).numpy(),
+        "image_features": cells.numpy(),
+    }
 
 
 class Block(nn.Module):
