@@ -10,10 +10,10 @@ an ArrayRecord file. Rows:
                               it comes; "also" has exact against a PIL that keeps its memory as
                               ours does, and against PIL with the reference's own bicubic filter,
                               whose resize, the same code on both sides, is most of the time
-  loader against torch        images a second of batches of 32: Grain with two threads, as
-                              `data/pipeline.py` runs it, against torch's DataLoader with two
-                              workers, the better of its two usual ways to collate; both call the
-                              same decode function on the same records
+  loader against torch        images a second of batches of 32: Grain as `data/pipeline.py` runs
+                              it, with `--threads` (data.threads), against torch's DataLoader with
+                              two workers, the better of its two usual ways to collate; both call
+                              the same decode function on the same records
   loader against the bound    the same against two times one pinned core that only decodes
 
 Loaders run in processes of their own, interleaved, and the first batches, which start workers, are
@@ -50,6 +50,7 @@ _RECORDS = flags.DEFINE_integer("records", 1000, "JPEGs; an epoch of the loaders
 _EPOCHS = flags.DEFINE_integer("epochs", 2, "Over the records, in every run of a loader.")
 _PAIRS = flags.DEFINE_integer("pairs", 3, "Interleaved measurements of all sides.")
 _WORK_DIR = flags.DEFINE_string("work_dir", "/tmp/bench_loader", "Scratch.")
+_THREADS = flags.DEFINE_integer("threads", 4, "Of Grain: two for each core.")
 _OUT = flags.DEFINE_string("out", "loader.json", "Where the numbers go.")
 
 HEIGHT, WIDTH, SIZE, BATCH, WORKERS = 480, 854, 224, 32, 2
@@ -101,12 +102,12 @@ def rate_of(function: Callable[[bytes], np.ndarray], data: list[bytes]) -> float
     return len(data) / (time.perf_counter() - begun)
 
 
-def grain_batches(path: str, how: Decode, epochs: int) -> Iterator[np.ndarray]:
+def grain_batches(path: str, how: Decode, epochs: int, threads: int) -> Iterator[np.ndarray]:
     import grain
 
     dataset = grain.MapDataset.source(ArrayRecordDataSource(path)).seed(0).shuffle().repeat(epochs)
     dataset = dataset.map(functools.partial(decode, how=how)).batch(BATCH)
-    options = grain.ReadOptions(num_threads=WORKERS, prefetch_buffer_size=64)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=64)
     return iter(dataset.to_iter_dataset(options))
 
 
@@ -134,7 +135,7 @@ def torch_batches(path: str, how: Decode, epochs: int, collate: Callable | None)
     return iter(DataLoader(data, BATCH, shuffle=True, num_workers=WORKERS, collate_fn=collate))
 
 
-LOADERS: dict[str, Callable[[str, Decode, int], Iterator]] = {
+LOADERS: dict[str, Callable[..., Iterator]] = {
     "grain": grain_batches,
     "torch, tensors": functools.partial(torch_batches, collate=None),
     "torch, arrays": functools.partial(torch_batches, collate=np.stack),
@@ -218,7 +219,8 @@ def main(argv: list[str]) -> None:
     for _ in range(_PAIRS.value):
         numbers = on_one_core(functions, data)
         for name in LOADERS:
-            numbers[name] = measure(name, str(path), _DECODE.value, _EPOCHS.value)
+            threads = (_THREADS.value,) if name == "grain" else ()
+            numbers[name] = measure(name, str(path), _DECODE.value, _EPOCHS.value, *threads)
         rounds.append(numbers)
         print({name: round(value, 1) for name, value in numbers.items()}, flush=True)
     middle = {name: statistics.median(r[name] for r in rounds) for name in rounds[0]}
@@ -247,6 +249,7 @@ def main(argv: list[str]) -> None:
             ),
         },
         "decode": _DECODE.value,
+        "threads": _THREADS.value,
         "mean_abs_difference_to_pil": differences,
         "bytes_an_image": statistics.mean(map(len, data)),
         "rounds": rounds,
