@@ -143,6 +143,17 @@ def check_sharded(abstract: Any, specs: Any, mesh: Mesh, limit: float = 0.1) -> 
     return share
 
 
+def row_parts(mesh: Mesh) -> int:
+    """Into how many parts the rows of a batch are cut (`BATCH`)."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
+def whole_batch(size: int, mesh: Mesh) -> int:
+    """The smallest number of rows, `size` or more, that the mesh cuts evenly."""
+    parts = row_parts(mesh)
+    return -(-size // parts) * parts
+
+
 def keep_rows_cut(x: jax.Array) -> jax.Array:
     """`x` with its first axis, the rows of a batch, cut over data x fsdp as the batch is.
 
@@ -151,7 +162,7 @@ def keep_rows_cut(x: jax.Array) -> jax.Array:
     compiler cuts activations that way too and holds all rows on every device.
     """
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or x.shape[0] % (mesh.shape["data"] * mesh.shape["fsdp"]):
+    if mesh.empty or x.shape[0] % row_parts(mesh):
         return x
     return jax.lax.with_sharding_constraint(x, BATCH)
 

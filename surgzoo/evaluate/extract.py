@@ -79,8 +79,7 @@ def extract(
     if not records.FOLDER_NAME.fullmatch(name):
         raise ValueError(f"'{name}' is no name for features: it becomes the name of a folder")
     check_encoder(found.model, found.name)
-    ways = found.mesh.shape["data"] * found.mesh.shape["fsdp"]
-    batch_size = -(-batch_size // ways) * ways
+    batch_size = parallel.whole_batch(batch_size, found.mesh)
     embed = jax.jit(found.model.embed_frames)
     videos = store.select(split, scheme)
     if not videos:

@@ -113,7 +113,7 @@ def predict(
         bar = tqdm.tqdm(total=len(todo), desc="predict", unit="question", disable=None)
         ahead = -(-2 * batch_size // max(group, 1))
         encoded = itertools.chain.from_iterable(_on_threads(encode, units, threads, ahead))
-        batches = _batches(encoded, batch_size, _ways(mesh), writer)
+        batches = _batches(encoded, batch_size, mesh, writer)
         while True:
             clock = time.perf_counter()
             batch = next(batches, None)
@@ -197,13 +197,8 @@ def _on_threads(
             yield futures.popleft().result()
 
 
-def _ways(mesh: Any) -> int:
-    """Into how many parts the rows of a batch are cut."""
-    return mesh.shape["data"] * mesh.shape["fsdp"]
-
-
 def _batches(
-    encoded: Iterable[Encoded], batch_size: int, ways: int, writer: PredictionWriter
+    encoded: Iterable[Encoded], batch_size: int, mesh: Any, writer: PredictionWriter
 ) -> Iterator[tuple[list[Conversation | None], list[dict[str, np.ndarray]]]]:
     """Full batches of one static shape as they fill; the rests at the end.
 
@@ -211,7 +206,7 @@ def _batches(
     """
 
     def full(slots: int) -> int:
-        return -(-max(1, batch_size // slots) // ways) * ways
+        return parallel.whole_batch(max(1, batch_size // slots), mesh)
 
     waiting: dict[tuple[int, int, int], list[Encoded]] = defaultdict(list)
     used: set[tuple[int, int, int]] = set()

@@ -105,7 +105,7 @@ def plan(experiment: Experiment, mesh: Mesh | AbstractMesh, *, measure: bool = F
     abstract = abstract_state(model, tx, pattern, use_ema, mesh)
     learned = trainable(abstract["params"], pattern)
     batch = _batch(experiment)
-    cuts = mesh.shape["data"] * mesh.shape["fsdp"]
+    cuts = parallel.row_parts(mesh)
     pieces = cuts * experiment.optim.accumulate
     rows = experiment.data.batch_size
     if rows % pieces:
@@ -187,7 +187,7 @@ def _levers(
     remat = {name: value for name, value in remat.items() if getattr(config, name) != value}
     if remat:
         yield "model.overrides " + ", ".join(f"{k}=full" for k in remat), overriding(remat), mesh
-    pieces = mesh.shape["data"] * mesh.shape["fsdp"] * experiment.optim.accumulate
+    pieces = parallel.row_parts(mesh) * experiment.optim.accumulate
     if data.batch_size // 2 >= pieces and data.batch_size // 2 % pieces == 0:
         half = dataclasses.replace(data, batch_size=data.batch_size // 2)
         words = f"data.batch_size={half.batch_size} (or optim.accumulate)"
@@ -206,7 +206,7 @@ def _levers(
         part = dataclasses.replace(model, trainable="merger")
         yield "model.trainable=merger", dataclasses.replace(experiment, model=part), mesh
     if mesh.shape["data"] > 1:
-        cut = mesh.shape["data"] * mesh.shape["fsdp"]
+        cut = parallel.row_parts(mesh)
         sizes = (1, cut, mesh.shape["tensor"], mesh.shape["seq"])
         yield f"mesh.data=1, mesh.fsdp={cut}", experiment, abstract_mesh(sizes)
     elif mesh.shape["fsdp"] == 1 and data.batch_size % 8 == 0:
@@ -289,7 +289,7 @@ def _traced(
     """Bytes of a step beside its state and batch, and of what has the vocabulary's size in it."""
     pattern, objective = experiment.model.trainable, OBJECTIVES[experiment.objective]
     accumulate = experiment.optim.accumulate
-    pieces = mesh.shape["data"] * mesh.shape["fsdp"] * accumulate
+    pieces = parallel.row_parts(mesh) * accumulate
     rows = experiment.data.batch_size // pieces
     local = {k: jax.ShapeDtypeStruct((rows, *v.shape[1:]), v.dtype) for k, v in batch.items()}
     params = _unplaced(abstract["params"])

@@ -40,8 +40,7 @@ def answer(
     check_task(found, conversations, TASK)
     labels, read = labels_of(found), ClipFrames(stores, found.processor)
     judge = jax.jit(_judge(found.model))
-    ways = found.mesh.shape["data"] * found.mesh.shape["fsdp"]
-    size = -(-settings.batch_size // ways) * ways
+    size = parallel.whole_batch(settings.batch_size, found.mesh)
     did, begun = Throughput(), time.perf_counter()
     with PredictionWriter(path, found.name) as writer:
         todo = [item for item in conversations if item.id not in writer.done]

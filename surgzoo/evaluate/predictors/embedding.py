@@ -40,8 +40,7 @@ class Embedder:
 
     def __init__(self, found: Restored, stores: Stores, batch_size: int):
         self._found, self._read = found, MediaReader(stores)
-        ways = found.mesh.shape["data"] * found.mesh.shape["fsdp"]
-        self._size = -(-batch_size // ways) * ways
+        self._size = parallel.whole_batch(batch_size, found.mesh)
         self._image = jax.jit(found.model.embed_image)
         self._text = jax.jit(found.model.embed_text)
 

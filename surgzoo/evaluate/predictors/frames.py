@@ -76,8 +76,7 @@ def answer(
     draw = Pictures(found, path.parent)
     read = MediaReader(stores).read
     run = jax.jit(found.model.image_to_image)
-    ways = found.mesh.shape["data"] * found.mesh.shape["fsdp"]
-    size = -(-max(1, settings.batch_size) // ways) * ways
+    size = parallel.whole_batch(max(1, settings.batch_size), found.mesh)
 
     def show(unit: list[Conversation]) -> Shown:
         try:

@@ -51,8 +51,7 @@ def answer(
     believed, way = _believed(settings.history, labels)
     plan = jax.jit(lambda params, history: jax.nn.softmax(found.model.plan(params, history)))
     longest = found.model.config.longest
-    ways = found.mesh.shape["data"] * found.mesh.shape["fsdp"]
-    size = -(-settings.batch_size // ways) * ways
+    size = parallel.whole_batch(settings.batch_size, found.mesh)
     did, begun = Throughput(), time.perf_counter()
     with PredictionWriter(path, found.name, {way}) as writer:
         todo = [item for item in conversations if item.id not in writer.done]
