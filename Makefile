@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS = constraints/$(shell $(PYTHON) -c 'import sys; print("python311" if sys.version_info < (3, 12) else "python312")').txt
 
 # XLA on a CPU asks for its work space anew at every step; keeping it saves a quarter of the time.
-# (Not MALLOC_ARENA_MAX=1: large models gain from it, this one's steps took 15 % longer.)
+# (Not MALLOC_ARENA_MAX=1: its threads wait for one another, and steps took 15 % longer.)
 MALLOC = GLIBC_TUNABLES=glibc.malloc.hugetlb=1 MALLOC_MMAP_MAX_=0 \
 	MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456
 

@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
 
 def _table(rows: list[dict]) -> str:
     """Sources as columns; `--json` has the rest (homepage, citation, evidence, procedures)."""
-    columns = {
+    cells = {
         "source": lambda row: row["name"],
         "specialty": lambda row: ", ".join(row["specialties"]) or "any",
         "size": lambda row: textwrap.shorten(row.get("size", ""), 44, placeholder="…"),
@@ -80,7 +80,7 @@ def _table(rows: list[dict]) -> str:
         "layout": lambda row: row.get("layout", "?"),
         "tasks": lambda row: _short(row.get("tasks", ())),
     }
-    lines = [list(columns), *([read(row) for read in columns.values()] for row in rows)]
+    lines = [list(cells), *([read(row) for read in cells.values()] for row in rows)]
     known = "\n".join(f"  layout {name}: {text}" for name, text in LAYOUTS.items())
     return f"{_indented(columns(lines))}\n{known}"
 

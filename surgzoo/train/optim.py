@@ -36,8 +36,9 @@ def schedule(config: OptimConfig, steps: int) -> optax.Schedule:
 def optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
     """The named optimizer with global-norm clipping; it takes a flat {path: parameter}.
 
-    With adamw, vectors and scalars (norms, biases) get no weight decay. Raises ValueError for
-    bfloat16 moments with a b2 above MOST_B2.
+    Muon turns the matrices of layers and leaves the rest to AdamW. Vectors and scalars (norms,
+    biases, scales, the statistics of a batch norm that stands still) get no weight decay. Raises
+    ValueError for bfloat16 moments with a b2 above MOST_B2.
     """
     if config.moments == "bfloat16" and max(config.b1, config.b2) > MOST_B2:
         raise ValueError(
@@ -46,25 +47,24 @@ def optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
             "optim.moments=float32"
         )
     rate = schedule(config, steps)
+    adamw = optax.adamw(
+        rate,
+        b1=config.b1,
+        b2=config.b2,
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        mask=_decayed,
+    )
     if config.name == "muon":
-        inner = optax.contrib.muon(
+        muon = optax.contrib.muon(
             rate,
             weight_decay=config.weight_decay,
-            adam_b1=config.b1,
-            adam_b2=config.b2,
-            adam_weight_decay=config.weight_decay,
-            muon_weight_dimension_numbers=_inner_matrices,
+            muon_weight_dimension_numbers=_last_two_axes,
             consistent_rms=MUON_RMS,
         )
+        inner = optax.partition({True: muon, False: adamw}, _inner_matrices)
     else:
-        inner = optax.adamw(
-            rate,
-            b1=config.b1,
-            b2=config.b2,
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            mask=_decayed,
-        )
+        inner = adamw
     if config.moments == "bfloat16":
         inner = _kept_as(jnp.bfloat16, inner)
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), inner)
@@ -104,16 +104,20 @@ def _decayed(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(one, params)
 
 
-def _inner_matrices(params: dict[str, Any]) -> dict[str, Any]:
-    """The kernels of layers, whose last two axes are input and output; not embeddings.
+def _inner_matrices(params: dict[str, Any]) -> dict[str, bool]:
+    """Whether a parameter is the kernel of a layer, whose last two axes are input and output.
 
-    Neither adapters, and not the vision tower's qkv, an array of three matrices (AdamW as well).
+    Embeddings are not, nor adapters, convolutions written as products, and the vision tower's qkv,
+    an array of three matrices.
     """
+
+    def inner(name: str) -> bool:
+        others = ("/patch/", "/qkv/", "/product/")
+        return name.endswith("/kernel") and not any(other in name for other in others)
+
+    return {name: inner(name) for name in params}
+
+
+def _last_two_axes(params: Any) -> Any:
     matrix = optax.contrib.MuonDimensionNumbers(reduction_axis=-2, output_axis=-1)
-
-    def dimensions(path, leaf):
-        name = path[-1].key
-        inner = name.endswith("/kernel") and "/patch/" not in name and "/qkv/" not in name
-        return matrix if inner else None
-
-    return jax.tree_util.tree_map_with_path(dimensions, params)
+    return jax.tree.map(lambda _: matrix, params)

@@ -621,11 +621,11 @@ def test_tokens_keep_their_pace():
     pace, begin = Pace(0, 60 * 1000), time.monotonic()  # 1000 a second
     for _ in range(3):
         pace.wait(threading.Event(), 100)
-    assert 0.19 <= time.monotonic() - begin < 2
+    assert 0.19 <= time.monotonic() - begin < 10
     pace.more(300)  # the server counted more than was said
     pace.more(-10_000)  # and less: no credit
     pace.wait(threading.Event(), 1)
-    assert 0.59 <= time.monotonic() - begin < 3
+    assert 0.59 <= time.monotonic() - begin < 15
     stopped = threading.Event()
     stopped.set()
     with pytest.raises(StoppedError):

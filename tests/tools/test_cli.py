@@ -1,6 +1,7 @@
 """The command as a user meets it."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -68,6 +69,14 @@ def test_list_json_is_complete():
     assert all({"name", "summary", "licence", "source"} <= set(row) for row in listed["sources"])
     only = json.loads(surgzoo("list", "models", "--json", "--pattern=*-7b").stdout)
     assert [row["name"] for row in only] == ["surgvlm-7b"]
+
+
+def test_the_list_for_people_holds_what_the_json_does():
+    shown = surgzoo("list").stdout
+    for kind, rows in json.loads(surgzoo("list", "--json").stdout).items():
+        assert f"{kind} ({len(rows)})" in shown
+        for row in rows:
+            assert re.search(rf"^ .*\b{re.escape(row['name'])} ", shown, re.M), row["name"]
 
 
 def test_models_are_listed_with_their_costs():

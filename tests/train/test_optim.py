@@ -41,6 +41,7 @@ def test_muon_turns_the_matrices_of_layers_and_leaves_the_rest_to_adam():
     params = {
         "layers/mlp/up/kernel": jnp.ones((3, 16, 24)),  # three layers, stacked
         "vision/patch/kernel": jnp.ones((16, 24)),
+        "neck/resize/product/kernel": jnp.ones((16, 2, 2, 24)),
         "text/embedding": jnp.ones((16, 24)),
         "norm/scale": jnp.ones(16),
     }
@@ -52,7 +53,7 @@ def test_muon_turns_the_matrices_of_layers_and_leaves_the_rest_to_adam():
     _, state = tx.update(grads, state, params)  # the first step has rate 0
     updates, _ = tx.update(grads, state, params)
     # Equal gradients in a row: Adam's update is their sign.
-    for path in ("vision/patch/kernel", "text/embedding", "norm/scale"):
+    for path in params.keys() - {"layers/mlp/up/kernel"}:
         np.testing.assert_allclose(jnp.sign(updates[path]), -jnp.sign(grads[path]), err_msg=path)
         assert float(jnp.abs(updates[path]).std()) < 0.01
     for layer, gradient in zip(
@@ -68,15 +69,18 @@ def test_muon_turns_the_matrices_of_layers_and_leaves_the_rest_to_adam():
         assert float(jnp.sqrt(jnp.mean(layer**2))) == pytest.approx(0.2, rel=0.2)
 
 
-def test_muon_decays_weights():
-    config = OptimConfig(name="muon", lr=1.0, schedule="constant", warmup_steps=0, weight_decay=0.5)
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_matrices_decay_and_what_stands_still_stays(name):
+    config = OptimConfig(name=name, lr=1.0, schedule="constant", warmup_steps=0, weight_decay=0.5)
     tx = optim.optimizer(config, 10)
-    params = {"a/kernel": jnp.ones((2, 2)), "embedding": jnp.ones((2, 2))}
-    zero = jax.tree.map(jnp.zeros_like, params)
-    state = tx.init(params)
-    _, state = tx.update(zero, state, params)
-    for update in tx.update(zero, state, params)[0].values():
-        np.testing.assert_allclose(update, -0.5)
+    decayed = {"a/kernel": jnp.ones((2, 2)), "embedding": jnp.ones((2, 2))}
+    kept = {"norm/mean": jnp.ones(2), "norm/var": jnp.ones(2), "log_scale": jnp.ones(())}
+    zero = jax.tree.map(jnp.zeros_like, decayed | kept)
+    state = tx.init(decayed | kept)
+    _, state = tx.update(zero, state, decayed | kept)
+    updates, _ = tx.update(zero, state, decayed | kept)
+    for path, update in updates.items():
+        np.testing.assert_array_equal(update, 0.0 if path in kept else -0.5, err_msg=path)
 
 
 def moment_bytes(tx, params):

@@ -34,7 +34,7 @@ import jax
 from absl import app, flags
 
 from surgzoo.core import parallel
-from surgzoo.data.pipeline import Stores
+from surgzoo.data.pipeline import DataConfig, Stores
 from surgzoo.evaluate.predict import predict
 from surgzoo.evaluate.predictors.local import Restored, restore
 from surgzoo.evaluate.predictors.questions import take
@@ -66,7 +66,8 @@ def untrained() -> Restored:
     config = frames.small_model()
     model = config.build()
     params = jax.jit(model.init)(jax.random.key(0))
-    return Restored("small", 0, {}, model, params, config.processor(), parallel.make_mesh())
+    processor, mesh = config.processor(), parallel.make_mesh()
+    return Restored("small", 0, {}, model, params, processor, mesh, DataConfig())
 
 
 def load(data_dir: Path) -> tuple[Restored, list[Any], Stores, int]:

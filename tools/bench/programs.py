@@ -55,7 +55,11 @@ PROGRAMS: dict[str, Program] = {
             quick=("--pairs=1", "--runs=1", "--rows=2"),
             forwards_environment=True,
         ),
-        Program("packing", "useful tokens of packed rows, speed of the packer"),
+        Program(
+            "packing",
+            "useful tokens of packed rows, speed of the packer",
+            quick=("--units=2048", "--runs=1"),
+        ),
         Program(
             "compile",
             "tracing and compiling 28 layers, temporary memory with remat",
@@ -66,7 +70,12 @@ PROGRAMS: dict[str, Program] = {
             "host time of a training step of 28 layers, against nnx.jit",
             quick=("--layers=4", "--calls=5", "--pairs=1"),
         ),
-        Program("loader", "JPEG records to batches, against torch's DataLoader", peers=("torch",)),
+        Program(
+            "loader",
+            "JPEG records to batches, against torch's DataLoader",
+            peers=("torch",),
+            quick=("--records=200", "--epochs=1", "--pairs=1"),
+        ),
         Program(
             "checkpoint",
             "saving and restoring 1.2 GB, against torch.save",

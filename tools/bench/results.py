@@ -27,6 +27,9 @@ def check_rows(result: dict[str, Any]) -> None:
         for key in ("ours", "peer", "ratio"):
             if not isinstance(row[key], int | float | None):
                 raise ValueError(f"row {row['row']}: {key} is no number: {row[key]!r}")
+        for key in ("must", "aim"):
+            if not isinstance(row.get(key), str | None):
+                raise ValueError(f"row {row['row']}: {key} is no text: {row[key]!r}")
         if row["met"] not in (True, False, None):
             raise ValueError(f"row {row['row']}: met is true, false or null, not {row['met']!r}")
 
@@ -46,7 +49,7 @@ def results(done: Sequence[dict[str, Any]]) -> str:
     for row in all_rows(done):
         unit = f" {row['unit']}" if row["unit"] else ""
         sides = [number(row[key]) + (unit if row[key] is not None else "") for key in SIDES]
-        asked = [target(row, "must"), target(row, "aim"), MARKS[row["met"]]]
+        asked = [row["must"] or "", row.get("aim") or "", MARKS[row["met"]]]
         lines.append([row["row"], *sides, number(row["ratio"]), *asked])
     head = ["row", "ours", "peer", "ratio", "must", "aim", "met"]
     parts = [table(head, lines, numeric=(1, 2, 3))] if lines else []
@@ -57,16 +60,6 @@ def results(done: Sequence[dict[str, Any]]) -> str:
 
 def number(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def target(row: dict[str, Any], key: str) -> str:
-    """What is wanted, in words; a bare number is of the ratio, and `met` tells its direction."""
-    wanted = row.get(key)
-    if wanted is None or isinstance(wanted, str):
-        return wanted or ""
-    judged = None not in (row["ratio"], row["met"]) and not isinstance(row["must"], str | None)
-    less = judged and (row["ratio"] >= row["must"]) != row["met"]
-    return f"{'<=' if less else '>='} {number(wanted)}"
 
 
 def in_words(entry: dict[str, Any]) -> str:
