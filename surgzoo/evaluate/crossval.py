@@ -4,7 +4,8 @@ A fold is a run of its own, in a folder named by its split scheme (`db/folds.py`
 `<run_dir>/cv10.3`. What all folds answer to their test operations is joined in `<run_dir>/pooled`
 and scored as one predictions file: each operation counts once, whatever the sizes of the folds. A
 pooled AUROC compares scores of different models, so it is low where the folds disagree about how
-sure to be; the spread over the folds stands beside it.
+sure to be; the spread over the folds stands beside it. Thresholds are of one model too: each fold
+chooses its own on its validation operations, and what they bring is told over the folds.
 """
 
 from __future__ import annotations
@@ -37,14 +38,19 @@ class Pooled:
 
     @property
     def spread(self) -> str:
-        """Mean and deviation over the folds, a line a number: of the headline of each task, and of
-        the mean AUROC where answers have scores."""
+        """Mean and deviation over the folds, a line a number: of the headline of each task, and
+        where answers have scores of the mean AUROC, sensitivity, specificity and Youden index, the
+        last three with the thresholds that a fold chose, where it did."""
         found: dict[tuple[str, str], list[float | None]] = {}
         for scores in self.folds.values():
             for row in scores.select("all"):
                 found.setdefault((row.task, row.headline), []).append(row.value)
             for task, classes in scores.classes.items():
-                found.setdefault((task, "auroc"), []).append(classes[-1].auroc.value)
+                mean = classes[-1]
+                found.setdefault((task, "auroc"), []).append(mean.auroc.value)
+                for metric in ("sensitivity", "specificity", "youden"):
+                    name = f"{metric} at the {mean.said}"
+                    found.setdefault((task, name), []).append(getattr(mean, metric).value)
         lines = []
         for (task, metric), values in found.items():
             known = [value for value in values if value is not None]
@@ -70,9 +76,11 @@ def of_fold(experiment: Experiment, scheme: str) -> Experiment:
 
 
 def run_fold(experiment: Experiment, run_dir: str | Path, scheme: str) -> run.Result:
-    """Trains one fold and lets it answer its test operations; continues what was cut off."""
+    """Trains one fold and lets it answer its validation operations, where thresholds are chosen,
+    and its test operations; continues what was cut off."""
     folder = Path(run_dir) / scheme
     train(of_fold(experiment, scheme), folder)
+    run.evaluate(folder, split="val", report=False)
     return run.evaluate(folder, report=False)
 
 

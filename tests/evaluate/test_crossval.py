@@ -100,6 +100,9 @@ def test_the_numbers_pool(folder, small_data):
     mean = sum(one.value for one in own) / 3
     assert f"Next action, Accuracy of 3 folds: mean {100 * mean:.1f}, deviation" in result.spread
     assert "Next action, AUROC of 3 folds: mean" in result.spread
+    mean = sum(one.classes["next_action"][-1].youden.value for one in result.folds.values()) / 3
+    said = f"Next action, Youden at the answer of 3 folds: mean {100 * mean:.1f}, deviation"
+    assert said in result.spread
     assert (result.folder / "report.html").is_file()
 
 
@@ -150,8 +153,8 @@ def test_a_fold_is_trained_and_then_asked(small_data, tmp_path, monkeypatch):
         crossval.run, "evaluate", lambda folder, **options: done.append((folder, options))
     )
     crossval.run_fold(experiment(small_data), tmp_path, "cv3.2")
-    (made, folder), asked = done
+    (made, folder), *asked = done
     assert folder == tmp_path / "cv3.2"
-    assert asked == (folder, {"report": False})
+    assert asked == [(folder, {"split": "val", "report": False}), (folder, {"report": False})]
     assert (made.data.mixture[0].scheme, made.eval.scheme) == ("cv3.2", "cv3.2")
     assert made.model == experiment(small_data).model
