@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
 
 def _encoder():
     """The model, and what it was trained on."""
-    from surgzoo.evaluate import findings, run
+    from surgzoo.evaluate import run
     from surgzoo.evaluate.predictors.local import from_weights, restore
     from surgzoo.train.experiment import ModelConfig
 
@@ -79,7 +79,6 @@ def _encoder():
             experiment = dataclasses.replace(experiment, data=data)
         return found, run.training_of(experiment)
     found = from_weights(ModelConfig(name=_MODEL.value, weights=_WEIGHTS.value))
-    if _TRAINED_ON.value:
-        return found, findings.declared(_TRAINED_ON.value, _DATA_DIR.value)
-    unclear = f"what the weights {found.name} were trained on is not declared"
-    return found, findings.of_videos([], [unclear])
+    return found, run.of_weights(
+        _MODEL.value, found.name, _DATA_DIR.value, declared=_TRAINED_ON.value or ()
+    )

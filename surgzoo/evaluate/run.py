@@ -239,20 +239,25 @@ def training_of(experiment: Experiment) -> findings.Training:
                 f"{experiment.data.data_dir}: which of its videos were trained on is unknown"
             )
     training = findings.of_videos(videos, unclear)
-    if not experiment.model.weights:
-        return training
-    return findings.joined(training, _before(experiment))
-
-
-def _before(experiment: Experiment) -> findings.Training:
-    """What the weights that a run began with had seen: what the model's card says of known ones."""
     settings = experiment.model
-    details = models.entry(settings.name).card.details
-    seen = findings.declared(details.get("trained_on", ()), experiment.data.data_dir)
+    if not settings.weights:
+        return training
+    before = of_weights(settings.name, settings.weights, experiment.data.data_dir)
+    return findings.joined(training, before)
+
+
+def of_weights(
+    name: str, weights: str, data_dir: str | Path, declared: Sequence[str] = ()
+) -> findings.Training:
+    """What weights of the model `name` have seen: what is `declared` (sources or files), and what
+    its card says of known ones."""
+    details = models.entry(name).card.details
+    seen = findings.declared((*details.get("trained_on", ()), *declared), data_dir)
     known = details.get("pre_training", "")
-    text = f"the run began with the weights {settings.weights}" + (
-        f"; what the known ones of {settings.name} have seen: {known}"
-        if known
-        else ": what those were trained on is not declared"
-    )
+    if known:
+        text = f"the weights {weights}; what the known ones of {name} have seen: {known}"
+    elif declared:
+        return seen
+    else:
+        text = f"the weights {weights}: what those were trained on is not declared"
     return findings.Training(seen.operations, (text, *seen.unclear))

@@ -19,6 +19,7 @@ from surgzoo.evaluate.findings import (
     selection_of_run,
 )
 from surgzoo.evaluate.predictions import Prediction
+from surgzoo.evaluate.run import of_weights
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +193,13 @@ def test_findings_are_written_as_plain_json(tmp_path):
     assert read == {"kind": "leakage", "text": "text", "counts": {"shared": 2}, "items": ["a", "b"]}
     with pytest.raises(ValueError, match="is no kind of finding"):
         Finding("lekage", "")
+
+
+def test_what_weights_have_seen_is_what_the_card_says_and_what_is_declared(tmp_path):
+    known = of_weights("surgvlp", "SurgVLP.pth", tmp_path, declared=["cholec80/video07"])
+    assert list(known.operations.values()) == [("cholec80/video07",)]
+    assert "what the known ones of surgvlp have seen" in known.unclear[0]
+    own = of_weights("tecno-tiny", "folder", tmp_path, declared=["cholec80/video07"])
+    assert (own.operations, own.unclear) == (known.operations, ())
+    (said,) = of_weights("tecno-tiny", "folder", tmp_path).unclear
+    assert said == "the weights folder: what those were trained on is not declared"
