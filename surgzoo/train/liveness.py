@@ -56,6 +56,7 @@ class _Op:
     reads: list[int]
     writes: list[int]
     params: dict[str, Any]
+    given: list[tuple[int, ...]]  # the shape of every argument
 
 
 def peak(fn: Callable[..., Any], *arguments: Any, size: Size) -> Peak:
@@ -127,9 +128,14 @@ def _walk(jaxpr: Any, size: Size, top: bool) -> Peak:
 def _inside(op: _Op, shapes: dict[int, Any], size: Size) -> tuple:
     """What stands in memory while the loop or branch at its fullest runs."""
     if op.name == "scan":
-        body = op.params["jaxpr"].jaxpr
-        slices = body.invars[op.params["num_consts"] + op.params["num_carry"] :]
-        cut = tuple((size(var.aval, False), tuple(var.aval.shape)) for var in slices)
+        (body,) = _jaxprs(op.params["jaxpr"])
+        # Constants and what is carried go in as they are, only slices are smaller than their array.
+        pairs = zip(body.invars, op.given, strict=True)
+        cut = tuple(
+            (size(var.aval, False), tuple(var.aval.shape))
+            for var, whole in pairs
+            if tuple(var.aval.shape) != whole
+        )
         return cut + _walk(body, size, False).arrays
     bodies = [jaxpr for value in op.params.values() for jaxpr in _jaxprs(value)]
     peaks = [_walk(body, size, False) for body in bodies]
@@ -204,7 +210,9 @@ def _flat(jaxpr: Any) -> tuple[list[_Op], dict[int, Any], set[int], list[int]]:
             reads = list(known(eqn.invars))
             for var in eqn.outvars:
                 names[var] = new(var)
-            ops.append(_Op(eqn.primitive.name, reads, [names[v] for v in eqn.outvars], eqn.params))
+            writes = [names[v] for v in eqn.outvars]
+            given = [tuple(v.aval.shape) for v in eqn.invars]
+            ops.append(_Op(eqn.primitive.name, reads, writes, eqn.params, given))
 
     names = {var: new(var) for var in (*jaxpr.constvars, *jaxpr.invars)}
     inputs = set(names.values())

@@ -780,10 +780,11 @@ def test_a_predictions_file_is_made_and_scored(small_data, stores, phases, known
 
 
 def test_ctrl_c_keeps_what_is_under_way(small_data, stores, phases, known, tmp_path):
-    out = tmp_path / "p.jsonl"
+    out, stopped = tmp_path / "p.jsonl", threading.Event()
 
     def script(asked, _):
-        time.sleep(0.2)
+        if stub.answered.total() >= 5:  # the signal has the time that it may need to come through
+            stopped.wait(5)
         return known[asked].target
 
     with serve(script) as (stub, url):
@@ -798,6 +799,7 @@ def test_ctrl_c_keeps_what_is_under_way(small_data, stores, phases, known, tmp_p
             time.sleep(0.01)
         run.send_signal(signal.SIGINT)
         told = run.communicate()[1]
+        stopped.set()
         assert run.returncode == 1 and "interrupted. Run the same command again" in told, told
         assert 5 <= len(lines(out)) == stub.asked.total() < 24
         done = subprocess.run(arguments, capture_output=True, text=True)

@@ -61,7 +61,7 @@ def holds(target: str, ours: float, ratio: float | None) -> bool:
     if found is None or value is None:
         raise ValueError(f"target '{target}': write '>= 3', '<= 3' or 'ours <= 3', of a number")
     limit = float(found[3])
-    return value >= limit if found[2] == ">=" else value <= limit
+    return bool(value >= limit if found[2] == ">=" else value <= limit)
 
 
 def machine() -> dict[str, Any]:
