@@ -14,7 +14,7 @@ Parameters, gradients and moments in float32 take 133 GB, activations not counte
 devices (`mesh.fsdp`).
 """
 
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.train.experiment import EvalConfig, Experiment, MeshConfig, ModelConfig, OptimConfig
 
 TASKS = (

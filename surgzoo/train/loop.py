@@ -26,7 +26,8 @@ import tqdm
 import surgzoo
 from surgzoo.core import config as config_lib
 from surgzoo.core import parallel
-from surgzoo.data import features, feed, pipeline
+from surgzoo.data import features, feed, mixture, pipeline
+from surgzoo.data.media import Stores
 from surgzoo.db import identity, schema
 from surgzoo.models.build import model_config
 from surgzoo.train import optim, plan
@@ -70,7 +71,7 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
     run_dir = Path(run_dir)
     _check_same(experiment, run_dir)
     mesh = parallel.make_mesh(**dataclasses.asdict(experiment.mesh))
-    stores = pipeline.Stores(experiment.data.data_dir)
+    stores = Stores(experiment.data.data_dir)
     leakage = check_leaks(experiment, stores)
     if experiment.check_memory:
         plan.check(experiment, mesh)
@@ -276,13 +277,13 @@ class Profiler(Hook):
             jax.profiler.stop_trace()
 
 
-def check_leaks(experiment: Experiment, stores: pipeline.Stores) -> identity.Leakage:
+def check_leaks(experiment: Experiment, stores: Stores) -> identity.Leakage:
     """Operations that are both trained on and tested on; an error unless it is allowed.
 
     What the encoder of stored features was trained on counts as trained on.
     """
     train_videos = [
-        video for part in experiment.data.mixture for video in pipeline.videos(part, stores)
+        video for part in experiment.data.mixture for video in mixture.videos(part, stores)
     ]
     name = experiment.data.features
     train_videos += [  # named so that the list tells them from those of the mixture

@@ -12,13 +12,15 @@ from typing import Any
 import jinja2
 
 from surgzoo.evaluate.baselines import score_baselines
+from surgzoo.evaluate.grade import Graded, grade
 from surgzoo.evaluate.report import gallery, instruments, run_sheets, sheets, tables, words
 from surgzoo.evaluate.report.calibration import calibrations
 from surgzoo.evaluate.report.confusion import confusions
 from surgzoo.evaluate.report.curves import curves
 from surgzoo.evaluate.report.latency import latencies
 from surgzoo.evaluate.report.timeline import timelines
-from surgzoo.evaluate.score import Graded, Policy, grade, read_all, score_graded, thresholds
+from surgzoo.evaluate.score import read_all, score_graded, thresholds
+from surgzoo.evaluate.scores import Policy
 from surgzoo.evaluate.truth import Truth
 from surgzoo.tasks.wording import Wording
 
