@@ -33,9 +33,8 @@ from surgzoo.models.build import model_config
 from surgzoo.train import optim, plan
 from surgzoo.train.checkpoint import Checkpointer
 from surgzoo.train.experiment import Experiment
-from surgzoo.train.objectives import OBJECTIVES
 from surgzoo.train.state import Tree, abstract_state, check_trainable, init_state
-from surgzoo.train.step import make_train_step
+from surgzoo.train.step import step_of
 from surgzoo.train.writers import JsonlWriter, TensorBoardWriter
 
 
@@ -120,17 +119,7 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
         "leakage": schema.to_jsonable(leakage),
         "rows": batches.meta,
     }
-    step_fn = make_train_step(
-        model,
-        OBJECTIVES[experiment.objective],
-        tx,
-        abstract,
-        mesh,
-        pattern=settings.trainable,
-        accumulate=experiment.optim.accumulate,
-        ema=experiment.optim.ema,
-        seed=experiment.seed,
-    )
+    step_fn = step_of(experiment, model, tx, abstract, mesh)
     run_dir.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
         (run_dir / "config.json").write_text(config_lib.dump(experiment), encoding="utf-8")
