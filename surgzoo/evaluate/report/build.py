@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 
+from surgzoo.core import pages
 from surgzoo.evaluate.baselines import score_baselines
 from surgzoo.evaluate.grade import Graded, grade
 from surgzoo.evaluate.report import gallery, instruments, run_sheets, sheets, tables, words
@@ -162,13 +163,7 @@ def environment() -> dict[str, str]:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = pages.environment(_HERE)
     for function in (
         words.title,
         words.figure,
