@@ -9,7 +9,7 @@ No step is trained: the first command keeps the weights as checkpoint 0 of a run
 training may begin with. The mixture says what that would learn from.
 """
 
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig
 
 SCHEME = "camma_40_8_32"  # tests videos 49 to 80, as their papers do

@@ -4,7 +4,7 @@ Small on purpose: it shows the path from the original folder to a report on any 
 model change `model.name` and `model.weights`, and the bucket with them.
 """
 
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.tasks.wording import Wording
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig, OptimConfig
 

@@ -8,24 +8,9 @@ alone moves.
   surgzoo train --config=configs/surgvlm_32b.py --config.model.weights=Qwen2.5-VL-32B-Instruct
 """
 
-import dataclasses
-
 from surgzoo.configs import surgvlm_7b
 from surgzoo.train.experiment import Experiment
 
 
 def get_config() -> Experiment:
-    full = surgvlm_7b.get_config()
-    return dataclasses.replace(
-        full,
-        name="surgvlm_32b",
-        model=dataclasses.replace(
-            full.model,
-            name="surgvlm-32b",
-            # Below the merger nothing is differentiated: there is nothing to recompute.
-            overrides={"vision_remat": "none", "input": surgvlm_7b.INPUT},
-            weights="Qwen2.5-VL-32B-Instruct",
-            trainable="vision/merger/",
-        ),
-        optim=dataclasses.replace(full.optim, lr=1e-4),
-    )
+    return surgvlm_7b.in_part("32b", trainable="vision/merger/")

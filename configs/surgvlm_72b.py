@@ -8,8 +8,6 @@ have an adapter; tower and merger stay as they are. Mixture and rows are those o
   surgzoo train --config=configs/surgvlm_72b.py --config.model.weights=Qwen2.5-VL-72B-Instruct
 """
 
-import dataclasses
-
 from surgzoo.configs import surgvlm_7b
 from surgzoo.train.experiment import Experiment
 
@@ -17,17 +15,4 @@ LORA = {"rank": 64, "alpha": 128.0, "targets": r"text/layers/.*/(q|k|v|out|gate|
 
 
 def get_config() -> Experiment:
-    full = surgvlm_7b.get_config()
-    return dataclasses.replace(
-        full,
-        name="surgvlm_72b",
-        model=dataclasses.replace(
-            full.model,
-            name="surgvlm-72b",
-            # Nothing of the tower is differentiated: there is nothing to recompute.
-            overrides={"vision_remat": "none", "input": surgvlm_7b.INPUT, "lora": LORA},
-            weights="Qwen2.5-VL-72B-Instruct",
-            trainable="lora_",
-        ),
-        optim=dataclasses.replace(full.optim, lr=1e-4),
-    )
+    return surgvlm_7b.in_part("72b", trainable="lora_", lora=LORA)

@@ -14,7 +14,9 @@ Parameters, gradients and moments in float32 take 133 GB, activations not counte
 devices (`mesh.fsdp`).
 """
 
-from surgzoo.data.pipeline import DataConfig, Part
+import dataclasses
+
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.train.experiment import EvalConfig, Experiment, MeshConfig, ModelConfig, OptimConfig
 
 TASKS = (
@@ -52,4 +54,22 @@ def get_config() -> Experiment:
         eval=EvalConfig(max_new_tokens=256),  # surgzoo evaluate --benchmark=surgvlm_bench
         steps=10_000,
         checkpoint_every=500,
+    )
+
+
+def in_part(size: str, trainable: str, **overrides) -> Experiment:
+    """The same run with a larger model, of which `trainable` alone is trained, at a higher rate."""
+    full = get_config()
+    return dataclasses.replace(
+        full,
+        name=f"surgvlm_{size}",
+        model=dataclasses.replace(
+            full.model,
+            name=f"surgvlm-{size}",
+            # Nothing below the merger is differentiated: there is nothing to recompute.
+            overrides={"vision_remat": "none", "input": INPUT, **overrides},
+            weights=f"Qwen2.5-VL-{size.upper()}-Instruct",
+            trainable=trainable,
+        ),
+        optim=dataclasses.replace(full.optim, lr=1e-4),
     )

@@ -1,6 +1,6 @@
 """The default experiment: surgvlm-tiny on rendered operations, four tasks, on 2 CPU cores."""
 
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.tasks.wording import Wording
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig, OptimConfig
 

@@ -1,6 +1,6 @@
 """BSA's video model on rendered operations: which of twelve actions a clip shows."""
 
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig, OptimConfig
 
 

@@ -6,7 +6,7 @@ Nothing but captions is trained on. Phases and instruments are then recognised z
 sentences of `prompts`, and captions are found by their pictures (`surgzoo retrieve`).
 """
 
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig, OptimConfig
 
 

@@ -1,6 +1,6 @@
 """depth-anything-v2-tiny on rendered frames and their depth maps, in minutes on a CPU."""
 
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig, OptimConfig
 
 

@@ -1,6 +1,6 @@
 """desmoking-tiny on rendered frames with and without smoke, in minutes on a CPU."""
 
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig, OptimConfig
 
 

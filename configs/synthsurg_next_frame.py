@@ -1,6 +1,6 @@
 """next-frame-tiny on rendered frames that are ten seconds apart, in minutes on a CPU."""
 
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig, OptimConfig
 
 

@@ -1,6 +1,6 @@
 """BSA's planner on rendered operations: which action comes next, from those so far."""
 
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig, OptimConfig
 
 

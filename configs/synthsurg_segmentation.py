@@ -1,6 +1,6 @@
 """instrument-segmentation-tiny on rendered frames: one mask of all, in minutes on a CPU."""
 
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig, OptimConfig
 
 

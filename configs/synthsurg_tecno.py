@@ -4,7 +4,7 @@ surgzoo extract_features --run_dir=runs/synthsurg --source=synthsurg --out_name=
 surgzoo train --config=configs/synthsurg_tecno.py --run_dir=runs/tecno
 """
 
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig, OptimConfig
 
 

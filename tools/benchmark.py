@@ -29,8 +29,6 @@ _OUT = flags.DEFINE_string("out", None, "default benchmark.json beside the predi
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo benchmark --help")
     from surgzoo.evaluate.benchmarks import benchmarks
     from surgzoo.evaluate.benchmarks.running import ask, describe, score_file, write_questions
     from surgzoo.evaluate.findings import declared

@@ -44,8 +44,6 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "build again what is built")
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo build_db --help")
     from surgzoo.datasets.surg_sigma_db import plan as plan_lib
     from surgzoo.datasets.surg_sigma_db.surg_sigma_db import build
 

@@ -22,8 +22,6 @@ _OUT = flags.DEFINE_string("out", "card", "folder to write to")
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo card --help")
     if not _SOURCES.value:
         raise ValueError("say of what with --sources=synthsurg,cholect50")
     from surgzoo.data import card

@@ -24,8 +24,6 @@ _OUT = flags.DEFINE_string("out", None, "also write the comparison as JSON")
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo compare --help")
     if len(_PREDICTIONS.value) != 2:
         raise ValueError("say which two with --predictions=FIRST.jsonl,SECOND.jsonl")
     from surgzoo.evaluate.compare import compare, save

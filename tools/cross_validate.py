@@ -24,8 +24,6 @@ _FOLD = flags.DEFINE_integer("fold", None, "run this fold alone, from 1 on")
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo cross_validate --help")
     if not _CONFIG.value:
         raise ValueError("say what with --config=configs/NAME.py")
     experiment = config_lib.load(_CONFIG.value, config_lib.command_line)

@@ -25,8 +25,6 @@ _SEED = flags.DEFINE_integer("seed", 0, "draws the smoke")
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo derive --help")
     if not _WHAT.value or not _SOURCE.value:
         raise ValueError("say what of which source: --what=smoke --source=NAME")
     if _WHAT.value == "depth" and bool(_MAPS.value) == bool(_MODEL.value):

@@ -49,8 +49,6 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo enrich --help")
     for flag in (_CONVERSATIONS, _OUT, _ENDPOINT, _MODEL):
         if not flag.value:
             raise ValueError(f"say which with --{flag.name}=...; see surgzoo enrich --help")

@@ -38,8 +38,6 @@ _REPORT = flags.DEFINE_bool("report", True, "also write report.html")
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo evaluate --help")
     if not _RUN_DIR.value:
         raise ValueError("say which run with --run_dir=runs/NAME")
     from surgzoo.evaluate.predictors.local import read_decoding

@@ -30,8 +30,6 @@ _OUT = flags.DEFINE_string("out", None, "folder to write to")
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo export --help")
     if not _FORMAT.value or not _SOURCES.value or not _OUT.value:
         raise ValueError("say what and where to: --format=, --sources= and --out=")
     _check_sources()

@@ -31,8 +31,6 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "make them anew")
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo extract_features --help")
     if not _SOURCE.value or not _OUT_NAME.value:
         raise ValueError("say of what and as what: --source=NAME --out_name=NAME")
     if bool(_RUN_DIR.value) == bool(_MODEL.value and _WEIGHTS.value):

@@ -18,8 +18,6 @@ _CONFIG = flags.DEFINE_string("builder_config", None, "builder config; the sourc
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo inspect --help")
     if not _SOURCE.value:
         raise ValueError(f"say what with --source=NAME; known: {', '.join(sources.names())}")
     from surgzoo.datasets.inspection import inspect, text

@@ -43,6 +43,7 @@ COMMANDS = {
     "report": "one HTML page with tables, frames and curves of a run",
     "bench": "measure speed and memory beside other programs; one table",
 }
+_WITH_WORDS = {"list"}  # `main` reads what stands behind the command; of the others nothing may
 _MODULES = {"bench": "run_bench"}  # of another name: bench/ holds the programs that it runs
 
 # Errors that tell the user what to do; anything else keeps its traceback, as do these with
@@ -99,6 +100,8 @@ def _run(command: str, module, argv: list[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # the libraries below report every file at INFO
     try:
+        if len(argv) > 1 and command not in _WITH_WORDS:
+            raise ValueError(f"unexpected argument {argv[1]}; see surgzoo {command} --help")
         module.main(argv)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, `head` say, has seen enough

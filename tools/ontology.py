@@ -18,8 +18,6 @@ _OUT = flags.DEFINE_string("out", "ontology.html", "the page to write")
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo ontology --help")
     load_plugins()
     path = page.write(_OUT.value)
     print(f"{len(ontology.concepts())} concepts, {len(ontology.sources())} tables: {path}")

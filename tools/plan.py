@@ -29,8 +29,6 @@ _UNITS = {"": 1, "MB": 1e6, "GB": 1e9, "MIB": 2**20, "GIB": 2**30}
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo plan --help")
     if not _CONFIG.value:
         raise ValueError("say what with --config=configs/NAME.py")
     memory = parse_size(_MEMORY.value) if _MEMORY.value else None

@@ -52,8 +52,6 @@ _AGAIN = "Run the same command again: it asks what is left and nothing else."
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo predict --help")
     if bool(_ENDPOINT.value) == bool(_RUN_DIR.value):
         raise ValueError("say who is asked: --endpoint=http://host/v1, or --run_dir=runs/NAME")
     for flag in (_SOURCES, _OUT):

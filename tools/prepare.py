@@ -25,8 +25,6 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "prepare again what is alread
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo prepare --help")
     if not _SOURCE.value:
         raise ValueError(f"say what with --source=NAME; known: {', '.join(sources.names())}")
     from surgzoo.datasets.inspection import summary

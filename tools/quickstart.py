@@ -25,8 +25,6 @@ _CONFIG = flags.DEFINE_string("config", "configs/synthsurg.py", "experiment conf
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo quickstart --help")
     folder = Path(_DIR.value)
     experiment = config_lib.load(_CONFIG.value, config_lib.command_line)
     experiment = dataclasses.replace(

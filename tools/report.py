@@ -27,8 +27,6 @@ _TITLE = flags.DEFINE_string("title", "", "head of the page; default the names o
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo report --help")
     if not _PREDICTIONS.value:
         raise ValueError("say what with --predictions=FILE or --predictions=FILE,FILE")
     from surgzoo.evaluate.report import compare_report, report

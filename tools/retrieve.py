@@ -22,8 +22,6 @@ _BATCH = flags.DEFINE_integer("batch_size", None, "default as in the config")
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo retrieve --help")
     if not _RUN_DIR.value:
         raise ValueError("say which run with --run_dir=runs/NAME")
     from surgzoo.evaluate.retrieval import retrieve

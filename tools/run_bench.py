@@ -41,8 +41,6 @@ _OUT = flags.DEFINE_string("out", "bench.json", "where the numbers go")
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo bench --help")
     for name in _ONLY.value:
         if name not in PROGRAMS:
             near = difflib.get_close_matches(name, PROGRAMS, n=1)

@@ -28,8 +28,6 @@ _OUT = flags.DEFINE_string("out", None, "scores file; default scores.json beside
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo score --help")
     if not _PREDICTIONS.value:
         raise ValueError("say what with --predictions=FILE")
     from surgzoo.evaluate.baselines import score_baselines

@@ -21,8 +21,6 @@ _MULTIHOST = flags.DEFINE_bool("multihost", False, "call jax.distributed.initial
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo train --help")
     if not _CONFIG.value:
         raise ValueError("say what with --config=configs/NAME.py")
     experiment = config_lib.load(_CONFIG.value, config_lib.command_line)

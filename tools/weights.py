@@ -34,8 +34,6 @@ _BESIDE = (
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise ValueError(f"unexpected argument {argv[1]}; see surgzoo weights --help")
     if not _RUN_DIR.value or not _OUT.value:
         raise ValueError("say which run with --run_dir=runs/NAME and where to with --out=FOLDER")
     import dataclasses

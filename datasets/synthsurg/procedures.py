@@ -33,6 +33,21 @@ def _aspirate(site: str, to: float) -> Act:
     return Act("irrigator", "aspirate", "fluid", "aspiration", site, {"pool": to}, (2.0, 3.5))
 
 
+def _packaging(specimen: str) -> tuple[Step, Step]:
+    """The bag comes in and takes what was cut out."""
+    pack = Act("grasper", "pack", specimen, "packaging", "specimen", {"fill": 1.0}, (5.0, 8.0))
+    return (
+        Step("bag_placement", (_grasp_bag("bag_rim", (2.0, 3.5)),)),
+        Step("specimen_bagging", (pack,)),
+    )
+
+
+def _rinsing(target: str, site: str) -> Step:
+    irrigate = Act("irrigator", "irrigate", target, "irrigation", site, {"pool": 1.0})
+    acts = (irrigate, _aspirate("pool", 0.75), _aspirate("pool", 0.5))
+    return Step("irrigation_and_aspiration", acts)
+
+
 CHOLECYSTECTOMY = Procedure(
     name="cholecystectomy",
     specialty="hepatobiliary",
@@ -161,26 +176,7 @@ CHOLECYSTECTOMY = Procedure(
         Phase(
             "gallbladder_packaging",
             view=(0.48, 0.58, 0.92),
-            steps=(
-                Step(
-                    "bag_placement",
-                    (_grasp_bag("bag_rim", (2.0, 3.5)),),
-                ),
-                Step(
-                    "specimen_bagging",
-                    (
-                        Act(
-                            "grasper",
-                            "pack",
-                            "gallbladder",
-                            "packaging",
-                            "specimen",
-                            {"fill": 1.0},
-                            (5.0, 8.0),
-                        ),
-                    ),
-                ),
-            ),
+            steps=_packaging("gallbladder"),
             enter={"detach": 1.0, "bag": 1.0, "gone": 0.5, "pool": 0.15},
         ),
         Phase(
@@ -194,14 +190,7 @@ CHOLECYSTECTOMY = Procedure(
                         _coagulate("liver", "bed_low"),
                     ),
                 ),
-                Step(
-                    "irrigation_and_aspiration",
-                    (
-                        Act("irrigator", "irrigate", "liver", "irrigation", "bed", {"pool": 1.0}),
-                        _aspirate("pool", 0.75),
-                        _aspirate("pool", 0.5),
-                    ),
-                ),
+                _rinsing("liver", "bed"),
             ),
             visitors=("grasper",),
             enter={"gone": 1.0, "bag": 0.0, "pool": 0.85},
@@ -408,26 +397,7 @@ NEPHRECTOMY = Procedure(
         Phase(
             "specimen_packaging",
             view=(0.54, 0.58, 0.94),
-            steps=(
-                Step(
-                    "bag_placement",
-                    (_grasp_bag("bag_rim", (2.0, 3.5)),),
-                ),
-                Step(
-                    "specimen_bagging",
-                    (
-                        Act(
-                            "grasper",
-                            "pack",
-                            "tumor",
-                            "packaging",
-                            "specimen",
-                            {"fill": 1.0},
-                            (5.0, 8.0),
-                        ),
-                    ),
-                ),
-            ),
+            steps=_packaging("tumor"),
             enter={"stitches": 5.0, "clamps": 0.0, "pale": 0.0, "bag": 1.0},
         ),
         Phase(
@@ -441,16 +411,7 @@ NEPHRECTOMY = Procedure(
                         _coagulate("kidney", "kidney_low"),
                     ),
                 ),
-                Step(
-                    "irrigation_and_aspiration",
-                    (
-                        Act(
-                            "irrigator", "irrigate", "kidney", "irrigation", "crater", {"pool": 1.0}
-                        ),
-                        _aspirate("pool", 0.75),
-                        _aspirate("pool", 0.5),
-                    ),
-                ),
+                _rinsing("kidney", "crater"),
             ),
             visitors=("grasper",),
             enter={"bag": 0.0, "pool": 0.85},

@@ -9,8 +9,9 @@ import numpy as np
 
 from surgzoo.core.contract import Bucket, Message
 from surgzoo.data import pipeline
+from surgzoo.data.config import DataConfig
 from surgzoo.data.media import Stores
-from surgzoo.data.pipeline import Batches, DataConfig
+from surgzoo.data.pipeline import Batches
 from surgzoo.data.rows import rows_of
 from surgzoo.db.schema import Conversation
 

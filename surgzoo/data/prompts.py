@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from surgzoo.core.contract import Bucket, Processor
+from surgzoo.core.contract import Bucket, Example, Processor
 from surgzoo.data.media import MediaReader
-from surgzoo.data.pipeline import messages
+from surgzoo.data.turns import messages
 from surgzoo.db.schema import Conversation
 
 _PATCH_KEYS = ("patches", "patch_hw", "patch_window", "patch_frame")
@@ -66,6 +66,23 @@ def encode_unit(
         return [done, *(encode(items[count:]) if count < len(items) else [])]
 
     return encode(list(unit))
+
+
+def encode_rows(
+    items: Sequence[Conversation], processor: Processor, read: MediaReader, **keywords
+) -> list[Example]:
+    """Rows for prompting: everything but the last answer."""
+    rows = []
+    for item in items:
+        visuals, fps = read(item.media)
+        turns = messages(item)
+        if turns[-1].role == "assistant":
+            turns = turns[:-1]
+        row = processor.encode(
+            turns, visuals, fps=fps, generate=True, fitted=read.fitted, **keywords
+        )
+        rows.append(row)
+    return rows
 
 
 def resize(row: dict[str, np.ndarray], tokens: int, slots: int) -> dict[str, np.ndarray]:

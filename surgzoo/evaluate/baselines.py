@@ -25,7 +25,8 @@ from surgzoo.data.media import MediaReader
 from surgzoo.db import folds
 from surgzoo.db.schema import Conversation, to_jsonable
 from surgzoo.evaluate.predictions import Prediction
-from surgzoo.evaluate.score import Group, Policy, Scores, score_predictions
+from surgzoo.evaluate.score import score_predictions
+from surgzoo.evaluate.scores import Group, Policy, Scores
 from surgzoo.evaluate.truth import Truth, load_truth, place
 from surgzoo.tasks.base import AnswerForm, Task
 from surgzoo.tasks.depth_estimation import DepthEstimation

@@ -26,9 +26,9 @@ from typing import Any
 from surgzoo.data.media import Stores
 from surgzoo.db.conversation_store import ConversationStore
 from surgzoo.db.schema import Conversation
+from surgzoo.evaluate.grade import read_answer
 from surgzoo.evaluate.pixels import Judge
 from surgzoo.evaluate.predictions import Prediction
-from surgzoo.evaluate.score import read_answer
 from surgzoo.metrics.picture import PSNR_CAP
 from surgzoo.tasks import tasks as registry
 from surgzoo.tasks.base import Scored, Task

@@ -12,8 +12,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from surgzoo.evaluate.grade import Graded, grade
+from surgzoo.evaluate.intervals import FEWEST_VIDEOS, stacked, tallies
 from surgzoo.evaluate.predictions import PredictionsError, read_predictions
-from surgzoo.evaluate.score import FEWEST_VIDEOS, Graded, grade, stacked, tallies
 from surgzoo.evaluate.truth import Truth, load_truth, named, uncollected
 from surgzoo.metrics import bootstrap
 from surgzoo.tasks.base import Scored

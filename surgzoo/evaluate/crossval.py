@@ -21,7 +21,7 @@ from surgzoo.db import folds
 from surgzoo.evaluate import run
 from surgzoo.evaluate.predictions import Prediction, PredictionsError, read_predictions, to_line
 from surgzoo.evaluate.report import report, tables, words
-from surgzoo.evaluate.score import Scores
+from surgzoo.evaluate.scores import Scores
 from surgzoo.train.experiment import Experiment
 from surgzoo.train.loop import train
 

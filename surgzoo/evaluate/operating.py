@@ -11,15 +11,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from surgzoo.evaluate.grade import Graded
+from surgzoo.evaluate.truth import Truth
 from surgzoo.metrics import roc
-
-if TYPE_CHECKING:
-    from surgzoo.evaluate.score import Graded
-    from surgzoo.evaluate.truth import Truth
 
 Thresholds = dict[str, dict[str, float]]  # task -> class -> the score from which it is said
 Said = Literal["answer", "threshold"]

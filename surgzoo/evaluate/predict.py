@@ -25,8 +25,9 @@ from absl import logging
 from surgzoo.core import parallel
 from surgzoo.core.contract import Processor
 from surgzoo.core.pattern import Pattern
-from surgzoo.data import pipeline, prompts
-from surgzoo.data.media import MediaReader
+from surgzoo.data import pipeline, prompts, turns
+from surgzoo.data.config import DataConfig
+from surgzoo.data.media import MediaReader, Stores
 from surgzoo.data.prompts import Encoded
 from surgzoo.db.schema import Conversation
 from surgzoo.decode.constrained import Rules
@@ -69,7 +70,7 @@ def predict(
     params: Any,
     processor: Processor,
     conversations: Sequence[Conversation],
-    stores: pipeline.Stores,
+    stores: Stores,
     path: str | Path,
     *,
     name: str,
@@ -78,7 +79,7 @@ def predict(
     max_new_tokens: int = 64,
     threads: int = 2,
     group: int = 8,
-    data: pipeline.DataConfig | None = None,
+    data: DataConfig | None = None,
     decoding: Decoding | None = None,
 ) -> Throughput:
     """Appends one line a conversation to `path`; returns what was asked now.
@@ -98,7 +99,7 @@ def predict(
     rules = None
     if decoding.constrained:
         rules = Rules(processor.vocabulary(), processor.eos_id, max_new_tokens)
-    read = pipeline.reader(data or pipeline.DataConfig(), processor, stores)
+    read = turns.reader(data or DataConfig(), processor, stores)
     did, begun = Throughput(), time.perf_counter()
 
     def encode(unit: list[Conversation]) -> list[Encoded]:
@@ -174,7 +175,7 @@ def _alone(unit: Sequence[Conversation], processor: Processor, read: MediaReader
     out = []
     for item in unit:
         try:
-            out.append(Encoded([item], pipeline.encode_rows([item], processor, read)[0]))
+            out.append(Encoded([item], prompts.encode_rows([item], processor, read)[0]))
         except ValueError as error:
             out.append(Encoded([item], None, str(error)))
     return out

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from surgzoo.data import pipeline
+from surgzoo.data.media import Stores
 from surgzoo.data.rows.pairs import cut_share, form, picture
 from surgzoo.evaluate import findings
 from surgzoo.evaluate.predictors.embedding import Embedder
@@ -106,7 +106,7 @@ def retrieve(
     )
     if form(task) != "text":
         raise ValueError(f"the answers of {task} are no captions: ask them with surgzoo evaluate")
-    stores = pipeline.Stores(data_dir or experiment.data.data_dir)
+    stores = Stores(data_dir or experiment.data.data_dir)
     found = restore(run_dir, experiment, step)
     if found.model.config.reads != "pairs":
         raise ValueError(

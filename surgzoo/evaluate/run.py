@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from surgzoo.core import config as config_lib
-from surgzoo.data import features, pipeline
+from surgzoo.data import features, mixture
+from surgzoo.data.media import Stores
 from surgzoo.db import schema
 from surgzoo.db.store import NotPreparedError
 from surgzoo.evaluate import findings
@@ -66,7 +67,7 @@ def evaluate(
     settings = dataclasses.replace(experiment.eval, **changes)
     data_dir = data_dir or experiment.data.data_dir
     folder = folder_of(run_dir, settings)
-    stores = pipeline.Stores(data_dir)
+    stores = Stores(data_dir)
     wording = dataclasses.replace(
         experiment.data.wording, protocol=settings.protocol, thinking=False
     )
@@ -173,7 +174,7 @@ def evaluate_benchmark(
     found = restore(run_dir, experiment, step)
     folder = run_dir / f"bench-{name}-{asked.protocol}{decoding.tag()}{_prompts_tag(settings)}"
     path = folder / "predictions.jsonl"
-    answer(found, asked.conversations(), pipeline.Stores(asked.data_dir), path, settings)
+    answer(found, asked.conversations(), Stores(asked.data_dir), path, settings)
     result = running.score(
         asked,
         list(read_predictions(path)),
@@ -201,7 +202,7 @@ def pitfalls(
     experiment: Experiment,
     found: Restored,
     settings: EvalConfig,
-    stores: pipeline.Stores,
+    stores: Stores,
 ) -> tuple[findings.Finding, ...]:
     """What a reader of the scores must know; nothing where the training split itself is asked."""
     if settings.split == "train":
@@ -228,11 +229,11 @@ def _of_encoder(experiment: Experiment) -> tuple[list[schema.Video], list[str]]:
 
 def training_of(experiment: Experiment) -> findings.Training:
     """The videos of a run's mixture, and what is known of weights that it began with."""
-    stores = pipeline.Stores(experiment.data.data_dir)
+    stores = Stores(experiment.data.data_dir)
     videos, unclear = _of_encoder(experiment)
     for part in experiment.data.mixture:
         try:
-            videos += pipeline.videos(part, stores)
+            videos += mixture.videos(part, stores)
         except NotPreparedError:
             unclear.append(
                 f"{part.name} of the training mixture is no longer in "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-from surgzoo.data.pipeline import DataConfig
+from surgzoo.data.config import DataConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,15 +26,15 @@ import tqdm
 import surgzoo
 from surgzoo.core import config as config_lib
 from surgzoo.core import parallel
-from surgzoo.data import features, feed, pipeline
+from surgzoo.data import features, feed, mixture, pipeline
+from surgzoo.data.media import Stores
 from surgzoo.db import identity, schema
 from surgzoo.models.build import model_config
 from surgzoo.train import optim, plan
 from surgzoo.train.checkpoint import Checkpointer
 from surgzoo.train.experiment import Experiment
-from surgzoo.train.objectives import OBJECTIVES
 from surgzoo.train.state import Tree, abstract_state, check_trainable, init_state
-from surgzoo.train.step import make_train_step
+from surgzoo.train.step import step_of
 from surgzoo.train.writers import JsonlWriter, TensorBoardWriter
 
 
@@ -70,7 +70,7 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
     run_dir = Path(run_dir)
     _check_same(experiment, run_dir)
     mesh = parallel.make_mesh(**dataclasses.asdict(experiment.mesh))
-    stores = pipeline.Stores(experiment.data.data_dir)
+    stores = Stores(experiment.data.data_dir)
     leakage = check_leaks(experiment, stores)
     if experiment.check_memory:
         plan.check(experiment, mesh)
@@ -119,17 +119,7 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
         "leakage": schema.to_jsonable(leakage),
         "rows": batches.meta,
     }
-    step_fn = make_train_step(
-        model,
-        OBJECTIVES[experiment.objective],
-        tx,
-        abstract,
-        mesh,
-        pattern=settings.trainable,
-        accumulate=experiment.optim.accumulate,
-        ema=experiment.optim.ema,
-        seed=experiment.seed,
-    )
+    step_fn = step_of(experiment, model, tx, abstract, mesh)
     run_dir.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
         (run_dir / "config.json").write_text(config_lib.dump(experiment), encoding="utf-8")
@@ -276,13 +266,13 @@ class Profiler(Hook):
             jax.profiler.stop_trace()
 
 
-def check_leaks(experiment: Experiment, stores: pipeline.Stores) -> identity.Leakage:
+def check_leaks(experiment: Experiment, stores: Stores) -> identity.Leakage:
     """Operations that are both trained on and tested on; an error unless it is allowed.
 
     What the encoder of stored features was trained on counts as trained on.
     """
     train_videos = [
-        video for part in experiment.data.mixture for video in pipeline.videos(part, stores)
+        video for part in experiment.data.mixture for video in mixture.videos(part, stores)
     ]
     name = experiment.data.features
     train_videos += [  # named so that the list tells them from those of the mixture

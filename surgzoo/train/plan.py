@@ -25,7 +25,7 @@ from surgzoo.train import liveness, optim
 from surgzoo.train.experiment import Experiment
 from surgzoo.train.objectives import OBJECTIVES
 from surgzoo.train.state import Tree, abstract_state, merge, trainable
-from surgzoo.train.step import make_train_step
+from surgzoo.train.step import step_of
 
 GIB = 2**30
 
@@ -376,16 +376,7 @@ def _measured(
     mesh: Mesh,
 ) -> float:
     """What the compiled step asks for beside its arguments."""
-    step = make_train_step(
-        model,
-        OBJECTIVES[experiment.objective],
-        tx,
-        abstract,
-        mesh,
-        pattern=experiment.model.trainable,
-        accumulate=experiment.optim.accumulate,
-        ema=experiment.optim.ema,
-    )
+    step = step_of(experiment, model, tx, abstract, mesh)
     found = step.lower(abstract, batch).compile().memory_analysis()
     # The new state takes the place of the old one, as far as it does.
     return float(found.temp_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes)

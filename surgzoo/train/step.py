@@ -12,8 +12,30 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from surgzoo.core import parallel
-from surgzoo.train.objectives import Objective
+from surgzoo.train.experiment import Experiment
+from surgzoo.train.objectives import OBJECTIVES, Objective
 from surgzoo.train.state import Tree, merge, trainable
+
+
+def step_of(
+    experiment: Experiment,
+    model: Any,
+    tx: optax.GradientTransformation,
+    abstract: Tree,
+    mesh: Mesh,
+) -> Callable[[Tree, dict[str, jax.Array]], tuple[Tree, dict[str, jax.Array]]]:
+    """The step of a run of this experiment: what is measured beforehand is what is then taken."""
+    return make_train_step(
+        model,
+        OBJECTIVES[experiment.objective],
+        tx,
+        abstract,
+        mesh,
+        pattern=experiment.model.trainable,
+        accumulate=experiment.optim.accumulate,
+        ema=experiment.optim.ema,
+        seed=experiment.seed,
+    )
 
 
 def make_train_step(

@@ -16,9 +16,8 @@ from surgzoo.models.layers.lora import is_adapter
 from surgzoo.tasks import tasks
 from surgzoo.train import optim
 from surgzoo.train.experiment import Experiment
-from surgzoo.train.objectives import OBJECTIVES
 from surgzoo.train.state import abstract_state, check_trainable, flatten, trainable
-from surgzoo.train.step import make_train_step
+from surgzoo.train.step import step_of
 
 FILES = sorted(path for folder in surgzoo.configs.__path__ for path in Path(folder).glob("*.py"))
 
@@ -41,16 +40,7 @@ def test_config(path):
     pattern = experiment.model.trainable
     check_trainable(model, pattern)
     abstract = abstract_state(model, tx, pattern, experiment.optim.ema is not None, mesh)
-    step = make_train_step(
-        model,
-        OBJECTIVES[experiment.objective],
-        tx,
-        abstract,
-        mesh,
-        pattern=pattern,
-        accumulate=experiment.optim.accumulate,
-        ema=experiment.optim.ema,
-    )
+    step = step_of(experiment, model, tx, abstract, mesh)
     state, metrics = jax.eval_shape(step, abstract, batch)
     assert metrics["loss"].shape == ()
     assert jax.tree.map(lambda x: x.shape, state) == jax.tree.map(lambda x: x.shape, abstract)

@@ -11,7 +11,7 @@ import pytest
 from surgzoo.data import card
 from surgzoo.data.card.collect import GRID, LENGTHS, SIZES, Boxes, boxes_of, labels
 from surgzoo.data.conversations import conversations
-from surgzoo.data.pipeline import Stores
+from surgzoo.data.media import Stores
 from surgzoo.datasets.surg_sigma_db import plan
 from surgzoo.datasets.surg_sigma_db.surg_sigma_db import build
 from surgzoo.tasks import tasks
@@ -19,11 +19,6 @@ from surgzoo.tasks.wording import Wording
 
 NAMES = ("instrument_localization", "phase_recognition", "triplet_recognition")
 MIXED = Wording(protocol="mixed")
-
-
-@pytest.fixture(scope="module")
-def stores(small_data):
-    return Stores(small_data)
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,12 @@ from footage_stub import Footage, jpeg, natural
 from surgzoo.core import config as config_lib
 from surgzoo.core.contract import Bucket, Message
 from surgzoo.data import model_reader, pipeline, prompts
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.data.jpeg import MediaError, decode_resized
+from surgzoo.data.media import Stores
 from surgzoo.data.model_reader import ModelReader
-from surgzoo.data.pipeline import DataConfig, Part
 from surgzoo.data.sampling import VideoConfig
+from surgzoo.data.turns import reader
 from surgzoo.db.schema import Conversation, Media, Turn
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "models"))
@@ -123,7 +125,7 @@ def test_training_shows_clips_as_the_config_says(small_data):
     from surgzoo.models.build import model_config
 
     processor = model_config("surgvlm-tiny").processor()
-    stores = pipeline.Stores(small_data)
+    stores = Stores(small_data)
     part = Part("synthsurg", "video_captioning", config="small")
     config = DataConfig(mixture=(part,), batch_size=2, bucket=(384, 512), group=False)
     for key, value in {
@@ -146,9 +148,9 @@ def test_prompts_show_what_training_shows(processor, film):
     turns = (Turn("user", "What happens?"), Turn("assistant", "clipping"))
     item = Conversation("toy.fps1/v1/000000/captioning/0", "captioning", (clip(600),), turns, None)
     config = DataConfig(decode="fast", video=VideoConfig(max_frames=16, tokens=64))
-    read = pipeline.reader(config, processor, Footage(film))
+    read = reader(config, processor, Footage(film))
     (encoded,) = prompts.encode_unit([item], processor, read)
-    (alone,) = pipeline.encode_rows([item], processor, read)
+    (alone,) = prompts.encode_rows([item], processor, read)
     visuals, fps = read(item.media)
     trained, _ = processor.encode_group([ASK], visuals, fps=fps, fitted=True)
     assert encoded.error is None and trained["patch_frame"].max() == 7

@@ -10,15 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import surgzoo
-from surgzoo.data import pipeline
+from surgzoo.data import mixture
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.data.conversations import conversations
-from surgzoo.data.pipeline import DataConfig, Part, Stores
+from surgzoo.data.media import Stores
 from surgzoo.data.units import Units
 from surgzoo.datasets.surg_sigma_db import plan
 from surgzoo.datasets.surg_sigma_db.surg_sigma_db import build
 from surgzoo.db.schema import Media
 from surgzoo.db.store import NotPreparedError, Store
 from surgzoo.tasks.wording import Wording
+from tests.data.toy_mixture import draw
 
 TASKS = ("phase_recognition", "instrument_localization")
 
@@ -34,12 +36,8 @@ def config(data_dir, source, builder_config, **changes):
 @pytest.mark.parametrize("group", [True, False])
 def test_the_same_rows_from_the_sources_and_from_the_database(small_database, group):
     stores = Stores(small_database)
-    made, sizes = pipeline.mixture(
-        config(small_database, "synthsurg", "small", group=group), stores
-    )
-    read, counts = pipeline.mixture(
-        config(small_database, "surg_sigma_db", "fps1", group=group), stores
-    )
+    made, sizes = draw(config(small_database, "synthsurg", "small", group=group), stores)
+    read, counts = draw(config(small_database, "surg_sigma_db", "fps1", group=group), stores)
     assert list(sizes.values()) == list(counts.values())
     assert set(counts) == {f"surg_sigma_db/{task}/train" for task in TASKS}
     assert [made[i] for i in range(200)] == [read[i] for i in range(200)]
@@ -54,14 +52,14 @@ def test_questions_in_words_alone_come_one_by_one(small_data, tmp_path, source):
     if source == "surg_sigma_db":
         build(plan.make(tmp_path, ["synthsurg.small"], ["video_generation"], wording=wording))
     part = Part(source, "video_generation", config="small" if source == "synthsurg" else "fps1")
-    stream, _ = pipeline.mixture(DataConfig((part,), str(tmp_path)), Stores(tmp_path))
+    stream, _ = draw(DataConfig((part,), str(tmp_path)), Stores(tmp_path))
     sizes = {len(stream[i]) for i in range(40) if not stream[i][0].media}
     assert sizes == {1}
 
 
 def test_the_database_is_not_held_in_memory(small_database):
     part = Part("surg_sigma_db", TASKS[0])
-    items, keys = pipeline._items(part, DataConfig(data_dir=str(small_database)), None, "media")
+    items, keys = mixture._items(part, DataConfig(data_dir=str(small_database)), None, "media")
     assert not isinstance(items, list) and keys.dtype == np.uint64 and len(keys) == len(items)
 
 
@@ -69,17 +67,17 @@ def test_what_was_decided_at_building_cannot_be_changed_after_it(small_database)
     stores = Stores(small_database)
     good = config(small_database, "surg_sigma_db", "fps1")
     with pytest.raises(ValueError, match="wording was chosen when the database was built"):
-        pipeline.mixture(dataclasses.replace(good, wording=Wording(seed=1)), stores)
+        draw(dataclasses.replace(good, wording=Wording(seed=1)), stores)
     other = dataclasses.replace(good.mixture[0], scheme="official")
     with pytest.raises(ValueError, match="scheme and config were chosen"):
-        pipeline.mixture(dataclasses.replace(good, mixture=(other,)), stores)
+        draw(dataclasses.replace(good, mixture=(other,)), stores)
 
 
 def test_videos_of_a_part(small_database):
     stores = Stores(small_database)
     for split in ("train", "test"):
-        made = pipeline.videos(Part("synthsurg", TASKS[0], config="small", split=split), stores)
-        assert pipeline.videos(Part("surg_sigma_db", TASKS[0], split=split), stores) == made != []
+        made = mixture.videos(Part("synthsurg", TASKS[0], config="small", split=split), stores)
+        assert mixture.videos(Part("surg_sigma_db", TASKS[0], split=split), stores) == made != []
 
 
 @settings(deadline=None)

@@ -14,8 +14,7 @@ from pycocotools.coco import COCO
 from surgzoo.data.conversations import conversations
 from surgzoo.data.exchange import chat, coco, medvidbench
 from surgzoo.data.exchange.pictures import Pictures, address
-from surgzoo.data.media import decode_jpeg
-from surgzoo.data.pipeline import Stores
+from surgzoo.data.media import Stores, decode_jpeg
 from surgzoo.db.derive import maps
 from surgzoo.db.schema import Media
 from surgzoo.db.store import Store
@@ -23,11 +22,6 @@ from surgzoo.tasks.wording import Wording
 
 FORMATS = ("llava", "sharegpt", "swift")
 TASK = "triplet_recognition"
-
-
-@pytest.fixture(scope="module")
-def stores(small_data):
-    return Stores(small_data)
 
 
 @pytest.fixture(scope="module")

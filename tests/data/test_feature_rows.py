@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from surgzoo.data import feed
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.data.media import Stores
-from surgzoo.data.pipeline import DataConfig, Part
 from surgzoo.db import ontology
 from surgzoo.db.store import NotPreparedError, Store
 from surgzoo.models.build import model_config

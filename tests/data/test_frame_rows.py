@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from surgzoo.data import feed, pipeline
+from surgzoo.data import feed
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.data.media import Stores
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.mixture import Pools
 from surgzoo.data.rows.frames import IGNORED, FrameRows
 from surgzoo.db import ontology
 from surgzoo.db.derive.depth import FARTHEST
@@ -35,7 +36,7 @@ def made(small_data, name, config, **changes):
     architecture = dataclasses.replace(models.get(name)(), **changes)
     rows = FrameRows(config, architecture, architecture.processor())
     stores = Stores(small_data)
-    pools = pipeline.Pools(config, stores, rows.by)
+    pools = Pools(config, stores, rows.by)
     rows.open(stores, pools)
     (units,) = pools._units.values()
     return rows, [[item for item, _ in units[i]] for i in range(len(units))], stores

@@ -8,9 +8,10 @@ import pytest
 
 from surgzoo.core.contract import LabelledClip
 from surgzoo.data import feed
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.data.conversations import conversations
-from surgzoo.data.media import MediaReader
-from surgzoo.data.pipeline import DataConfig, Part, Pools, Stores
+from surgzoo.data.media import MediaReader, Stores
+from surgzoo.data.mixture import Pools
 from surgzoo.data.rows import clips, histories, rows_of
 from surgzoo.data.rows.balance import balanced_weights
 from surgzoo.db import ontology

@@ -6,49 +6,25 @@ import numpy as np
 import pytest
 
 from surgzoo.core.contract import Bucket, GroupSize
-from surgzoo.data import pipeline
+from surgzoo.data import pipeline, turns
+from surgzoo.data.config import DataConfig
 from surgzoo.data.model_reader import ModelReader
 from surgzoo.data.packed import PackedRows, pieces
-from surgzoo.data.pipeline import DataConfig, Part, Stores
 from surgzoo.db.schema import Media
-from surgzoo.models.build import model_config
-
-TASKS = ("phase_recognition", "instrument_recognition", "instrument_localization")
-
-
-@pytest.fixture(scope="module")
-def stores(small_data):
-    return Stores(small_data)
-
-
-@pytest.fixture(scope="module")
-def processor():
-    return model_config("surgvlm-tiny").processor()
+from tests.data.toy_mixture import draw, parts, same, take
 
 
 def config(weights=(1.0, 1.0, 1.0), **changes):
-    parts = tuple(
-        Part("synthsurg", task, weight, config="small")
-        for task, weight in zip(TASKS, weights, strict=True)
-    )
-    fields = {"mixture": parts, "batch_size": 4, "bucket": (512, 320), "pack": True}
+    fields = {"mixture": parts(weights), "batch_size": 4, "bucket": (512, 320), "pack": True}
     return DataConfig(**fields | {"pack_window": 16, "prefetch": 2} | changes)
 
 
-def take(batches, count):
-    return list(itertools.islice(batches, count))
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)
-
-
 def packed(config, processor, stores, **keywords):
-    stream, _ = pipeline.mixture(config, stores)
-    read = pipeline.reader(config, processor, stores)
+    stream, _ = draw(config, stores)
+    read = turns.reader(config, processor, stores)
     return PackedRows(
         stream,
-        lambda unit: pipeline.measure(unit, processor, read),
+        lambda unit: turns.measure(unit, processor, read),
         Bucket(*config.bucket),
         window=config.pack_window,
         seed=config.seed,
@@ -95,7 +71,7 @@ def by_window(rows, count):
 @pytest.mark.parametrize("bucket", [(512, 320), (112, 320)])  # the second: frames asked in parts
 def test_a_window_asks_every_question_of_its_units_once(stores, processor, bucket):
     settings = config(bucket=bucket)
-    stream, _ = pipeline.mixture(settings, stores)
+    stream, _ = draw(settings, stores)
     read = ModelReader(stores, processor)
     split = 0
     for window, rows in enumerate(by_window(packed(settings, processor, stores), 3)):
@@ -107,7 +83,7 @@ def test_a_window_asks_every_question_of_its_units_once(stores, processor, bucke
             assert (np.sum([piece.size for piece in row], axis=0) <= bucket).all()
     assert (split > 0) == (bucket == (112, 320))
     # And the row that comes out asks what was planned, about the pictures that were planned.
-    example = pipeline.packed_row(rows[0], processor, read, Bucket(*bucket))
+    example = turns.packed_row(rows[0], processor, read, Bucket(*bucket))
     assert example["tokens"].shape == (bucket[0],)
     length = sum(piece.size.tokens for piece in rows[0])
     assert (example["segments"][:length] > 0).all() and not example["segments"][length:].any()
@@ -151,7 +127,7 @@ def test_rows_say_nothing_about_size_by_their_place(stores, processor):
 
 
 def test_a_unit_in_parts(stores, processor):
-    items = pipeline.mixture(config(), stores)[0][0] * 2
+    items = draw(config(), stores)[0][0] * 2
     items = items[:4]
     size = GroupSize(10, (5, 6, 7, 20), 16)
     assert pieces(items, size, Bucket(48, 16)) == [(items, Bucket(48, 16))]
@@ -179,7 +155,7 @@ def test_a_processor_that_measures_wrongly_is_found_out(stores, processor):
     for wrong, complaint in ((tokens + 1, "disagree"), (tokens - 1, "does not fit|disagree")):
         piece = row[0]._replace(size=Bucket(wrong, patches))
         with pytest.raises(ValueError, match=rf"{items[0].id}: .*({complaint})"):
-            pipeline.packed_row([piece], processor, read, Bucket(512, 320))
+            turns.packed_row([piece], processor, read, Bucket(512, 320))
 
 
 def test_outlines_are_the_shapes_of_the_pixels(stores, processor):

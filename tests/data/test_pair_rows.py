@@ -6,11 +6,12 @@ import itertools
 import numpy as np
 import pytest
 
-from surgzoo.data import feed, pipeline
+from surgzoo.data import feed
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.data.conversations import conversations
-from surgzoo.data.media import MediaReader, Stores
+from surgzoo.data.media import MediaReader
+from surgzoo.data.mixture import Pools
 from surgzoo.data.pair_config import PairConfig
-from surgzoo.data.pipeline import DataConfig, Part
 from surgzoo.data.rows import changes, rows_of, stretches
 from surgzoo.data.rows.pairs import PairRows, picture
 from surgzoo.db import ontology
@@ -22,11 +23,6 @@ TINY = model_config("clip-tiny", {"text.length": 80})
 SHORT = model_config("clip-tiny")
 
 
-@pytest.fixture(scope="module")
-def stores(small_data):
-    return Stores(small_data)
-
-
 def config(*tasks, **changes):
     parts = tuple(Part("synthsurg", task, config="small") for task in tasks)
     return DataConfig(**{"mixture": parts, "batch_size": 4, **changes})
@@ -34,7 +30,7 @@ def config(*tasks, **changes):
 
 def rows(data, stores, architecture=TINY):
     made = rows_of(data, architecture, architecture.processor())
-    made.open(stores, pipeline.Pools(data, stores, made.by))
+    made.open(stores, Pools(data, stores, made.by))
     return made
 
 

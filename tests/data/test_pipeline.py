@@ -1,45 +1,22 @@
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
 
 from surgzoo.core.contract import Message
-from surgzoo.data import pipeline
+from surgzoo.data import pipeline, turns
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.data.conversations import address, conversations
 from surgzoo.data.media import MediaError, MediaReader, decode_jpeg
-from surgzoo.data.pipeline import DataConfig, Part, Stores
 from surgzoo.db.schema import Media
-from surgzoo.models.build import model_config
 from surgzoo.tasks.wording import Wording
-
-TASKS = ("phase_recognition", "instrument_recognition", "instrument_localization")
-
-
-@pytest.fixture(scope="module")
-def stores(small_data):
-    return Stores(small_data)
-
-
-@pytest.fixture(scope="module")
-def processor():
-    return model_config("surgvlm-tiny").processor()
+from tests.data.toy_mixture import TASKS, draw, parts, same, take
 
 
 def config(weights=(1.0, 1.0, 1.0), **changes):
-    parts = tuple(
-        Part("synthsurg", task, weight, config="small")
-        for task, weight in zip(TASKS, weights, strict=True)
+    return DataConfig(
+        **{"mixture": parts(weights), "batch_size": 4, "bucket": (192, 64), **changes}
     )
-    return DataConfig(**{"mixture": parts, "batch_size": 4, "bucket": (192, 64), **changes})
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)
-
-
-def take(batches, count):
-    return list(itertools.islice(batches, count))
 
 
 @pytest.mark.parametrize("group", [True, False])
@@ -62,7 +39,7 @@ def test_ungrouped_rows_are_plain_segments(stores, processor):
     talk = [Message("user", "Which?", 1), Message("assistant", "the hook")]
     group = pipeline.stack([processor.encode_group([talk], [image])[0]])
     assert set(np.unique(group["segments"])) == {0, 1, 2}
-    plain = pipeline.without_prefix(group)
+    plain = turns.without_prefix(group)
     np.testing.assert_array_equal(
         _segment_mask(plain["segments"], None), _segment_mask(group["segments"], group["prefix"])
     )
@@ -87,7 +64,7 @@ def test_the_number_of_processes_changes_nothing(stores, processor):
 
 
 def test_weights_set_the_shares_of_the_tasks(stores):
-    stream, sizes = pipeline.mixture(config((1.0, 1.0, 6.0), group=False), stores)
+    stream, sizes = draw(config((1.0, 1.0, 6.0), group=False), stores)
     drawn = [stream[i][0].task for i in range(800)]
     share = drawn.count("instrument_localization") / len(drawn)
     assert share == pytest.approx(0.75, abs=0.02)
@@ -95,7 +72,7 @@ def test_weights_set_the_shares_of_the_tasks(stores):
 
 
 def test_a_group_is_one_frame_and_every_question_of_it(stores):
-    stream, sizes = pipeline.mixture(config(), stores)
+    stream, sizes = draw(config(), stores)
     store = stores("synthsurg", "small")
     frames = sum(stored.count for stored in store.select("train"))
     seen = {}
@@ -112,17 +89,17 @@ def test_a_group_is_one_frame_and_every_question_of_it(stores):
 
 
 def test_heavier_tasks_come_first_in_a_group(stores):
-    stream, _ = pipeline.mixture(config((20.0, 1.0, 1.0)), stores)
+    stream, _ = draw(config((20.0, 1.0, 1.0)), stores)
     first = [stream[i][0].task for i in range(100)]
     assert first.count("phase_recognition") > 70
 
 
 def test_empty_parts_and_mixtures_are_errors(stores, processor):
     with pytest.raises(ValueError, match="empty mixture"):
-        pipeline.mixture(DataConfig(), stores)
+        draw(DataConfig(), stores)
     part = Part("synthsurg", "phase_recognition", config="small", split="validation")
     with pytest.raises(ValueError, match="no conversation"):
-        pipeline.mixture(DataConfig(mixture=(part,)), stores)
+        draw(DataConfig(mixture=(part,)), stores)
 
 
 def test_a_row_that_no_bucket_holds_names_the_conversation(stores, processor):

@@ -5,7 +5,6 @@ import pytest
 
 from surgzoo.data import prompts
 from surgzoo.db.schema import Conversation, Media, Turn
-from surgzoo.models.build import model_config
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
 
@@ -23,11 +22,6 @@ def read(media):
 
 
 read.fitted = False
-
-
-@pytest.fixture(scope="module")
-def processor():
-    return model_config("surgvlm-tiny").processor()
 
 
 def test_units_are_questions_about_one_frame():

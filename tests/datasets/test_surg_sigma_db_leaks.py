@@ -10,8 +10,10 @@ import sys
 import pytest
 from fixtures_cholec import vector, write_cholec80, write_cholect50
 
-from surgzoo.data import pipeline
-from surgzoo.data.pipeline import DataConfig, Part, Stores
+from surgzoo.data import mixture
+from surgzoo.data.config import DataConfig, Part
+from surgzoo.data.media import Stores
+from surgzoo.data.mixture import Pools
 from surgzoo.datasets.cholec80.cholec80 import Cholec80
 from surgzoo.datasets.cholect50.cholect50 import CholecT50
 from surgzoo.datasets.source_builder import prepare
@@ -97,7 +99,7 @@ def test_a_leak_free_database_passes(built):
     chosen = experiment(built["leak_free"])
     assert check_leaks(chosen, stores) == identity.Leakage()
     (part,) = chosen.data.mixture
-    trained = pipeline.videos(part, stores)
+    trained = mixture.videos(part, stores)
     assert {v.id for v in trained} == {"video01", "VID01"}
 
 
@@ -105,16 +107,16 @@ def test_a_filter_chooses_rows_and_is_counted_apart(built):
     stores = Stores(built["default"])
     whole = DataConfig((Part(DATABASE, TASK),), data_dir=str(built["default"]))
     halves = tuple(Part(DATABASE, TASK, sources=(name,)) for name in ("cholec80", "cholect50"))
-    _, total = pipeline.mixture(whole, stores)
-    stream, sizes = pipeline.mixture(dataclasses.replace(whole, mixture=halves), stores)
+    total = Pools(whole, stores, "media").sizes
+    sizes = Pools(dataclasses.replace(whole, mixture=halves), stores, "media").sizes
     assert set(sizes) == {f"{DATABASE}[{n}]/{TASK}/train" for n in ("cholec80", "cholect50")}
     assert sum(sizes.values()) == sum(total.values()) and min(sizes.values()) > 0
     heavy = (dataclasses.replace(halves[0], weight=9.0), halves[1])
-    stream, _ = pipeline.mixture(dataclasses.replace(whole, mixture=heavy), stores)
+    stream = Pools(dataclasses.replace(whole, mixture=heavy), stores, "media").stream()
     drawn = [stream[i][0].media[0].source for i in range(200)]
     assert 160 < drawn.count("cholec80") < 195  # nine in ten: the weight is the source's share
     with pytest.raises(ValueError, match=r"the source 'cholec08'; it has those of cholec80\.fps1"):
-        pipeline.videos(Part(DATABASE, TASK, sources=("cholec08",)), stores)
+        mixture.videos(Part(DATABASE, TASK, sources=("cholec08",)), stores)
     alone = dataclasses.replace(whole, mixture=(Part("cholec80", TASK, sources=("cholec80",)),))
     with pytest.raises(ValueError, match="`sources` chooses among those of surg_sigma_db"):
-        pipeline.mixture(alone, stores)
+        Pools(alone, stores, "media")

@@ -1,8 +1,11 @@
 """How answers are decoded, as one value: what goes together, and what is said of it."""
 
+import dataclasses
+
 import pytest
 
 from surgzoo.decode.settings import Decoding
+from surgzoo.train.experiment import EvalConfig
 
 
 @pytest.mark.parametrize(
@@ -35,3 +38,10 @@ def test_words_and_tags():
     expected = "sampled at temperature 0.7, top-k 50, top-p 0.9, min-p 0.05, seed 3"
     assert drawn.words(False) == expected
     assert drawn.tag() == "-temperature0.7-top_k50-top_p0.9-min_p0.05-seed3"
+
+
+def test_a_run_config_has_every_setting_with_the_same_default():
+    """They stand in `EvalConfig` a second time, flat, because --config.eval.beams names them."""
+    there = {field.name: (field.type, field.default) for field in dataclasses.fields(EvalConfig)}
+    for field in dataclasses.fields(Decoding):
+        assert there[field.name] == (field.type, field.default), field.name

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from surgzoo.core import config as config_lib
-from surgzoo.data.pipeline import DataConfig, Part, Stores
-from surgzoo.data.pipeline import videos as videos_of
+from surgzoo.data.config import DataConfig, Part
+from surgzoo.data.media import Stores
+from surgzoo.data.mixture import videos as videos_of
 from surgzoo.db.store import Store
 from surgzoo.evaluate import crossval
 from surgzoo.evaluate.predictions import PredictionsError, PredictionWriter
 from surgzoo.evaluate.predictors.questions import questions
 from surgzoo.evaluate.run import folder_of
-from surgzoo.evaluate.score import Scores, score
+from surgzoo.evaluate.score import score
+from surgzoo.evaluate.scores import Scores
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig
 from surgzoo.train.loop import check_leaks
 

@@ -7,15 +7,15 @@ import jax
 import numpy as np
 import pytest
 
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.data.conversations import address, conversations
 from surgzoo.data.media import Stores
-from surgzoo.data.pipeline import DataConfig, Part
 from surgzoo.db.identity import LeakageError
 from surgzoo.db.store import Store
 from surgzoo.evaluate import findings, run
 from surgzoo.evaluate.predictors import features
 from surgzoo.evaluate.predictors.local import answer, restore
-from surgzoo.evaluate.score import Scores
+from surgzoo.evaluate.scores import Scores
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig, OptimConfig
 from surgzoo.train.loop import check_leaks, train
 from tests.train import phase_features

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from surgzoo.core import parallel
+from surgzoo.data.config import DataConfig
 from surgzoo.data.media import MediaReader, Stores
-from surgzoo.data.pipeline import DataConfig
 from surgzoo.db import ontology
 from surgzoo.db.store import Store
 from surgzoo.evaluate.predictions import PredictionsError

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from surgzoo.core import config as config_lib
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.data.conversations import conversations
-from surgzoo.data.media import MediaReader
-from surgzoo.data.pipeline import DataConfig, Part, Stores
+from surgzoo.data.media import MediaReader, Stores
 from surgzoo.db import ontology
 from surgzoo.db.store import Store
 from surgzoo.evaluate import run
 from surgzoo.evaluate.predictions import PredictionsError
 from surgzoo.evaluate.predictors import histories
 from surgzoo.evaluate.predictors.local import restore
-from surgzoo.evaluate.score import Scores
+from surgzoo.evaluate.scores import Scores
 from surgzoo.models.build import model_config
 from surgzoo.train.checkpoint import Checkpointer
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig, OptimConfig

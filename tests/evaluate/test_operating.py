@@ -9,7 +9,8 @@ import sklearn.metrics
 from surgzoo.evaluate import operating
 from surgzoo.evaluate.predictions import PredictionsError
 from surgzoo.evaluate.report import report
-from surgzoo.evaluate.score import Scores, score
+from surgzoo.evaluate.score import score
+from surgzoo.evaluate.scores import Scores
 from surgzoo.evaluate.truth import load_truth
 
 TASK = "phase_recognition"

@@ -162,7 +162,8 @@ def test_what_cannot_be_read_says_why(asked, small_data, write, tmp_path):
 
 
 def test_only_numbers_are_kept(asked, small_data, write):
-    from surgzoo.evaluate.score import grade, read_all
+    from surgzoo.evaluate.grade import grade
+    from surgzoo.evaluate.score import read_all
 
     conversations, _, _ = asked
     items = [line(c, answer=c.answer) for found in conversations.values() for c in found]

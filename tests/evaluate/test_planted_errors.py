@@ -11,7 +11,7 @@ import pytest
 
 from surgzoo.db.conversation_store import ConversationStore
 from surgzoo.evaluate import baselines, check
-from surgzoo.evaluate.score import stacked
+from surgzoo.evaluate.intervals import stacked
 from surgzoo.metrics import bootstrap
 from surgzoo.tasks import tasks
 from surgzoo.tasks.base import Scored

@@ -9,7 +9,7 @@ import pytest
 
 from surgzoo.core import parallel
 from surgzoo.data.conversations import conversations
-from surgzoo.data.pipeline import Stores
+from surgzoo.data.media import Stores
 from surgzoo.db.schema import Turn
 from surgzoo.evaluate.predict import Throughput, predict
 from surgzoo.models.build import model_config

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from page_parser import Page
 
+from surgzoo.evaluate.grade import grade
 from surgzoo.evaluate.report import report
 from surgzoo.evaluate.report.confusion import confusions
 from surgzoo.evaluate.report.curves import curves
@@ -17,7 +18,7 @@ from surgzoo.evaluate.report.gallery import examples, judge_all
 from surgzoo.evaluate.report.instruments import iou_histogram, label_scores, overlaps
 from surgzoo.evaluate.report.timeline import MISSING, UNPARSED, timelines
 from surgzoo.evaluate.report.words import clock, percent, seconds, signed, title
-from surgzoo.evaluate.score import Scores, grade
+from surgzoo.evaluate.scores import Scores
 
 
 @pytest.fixture(scope="module")

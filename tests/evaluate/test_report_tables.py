@@ -9,12 +9,13 @@ import json
 import numpy as np
 import pytest
 
+from surgzoo.evaluate.grade import grade
 from surgzoo.evaluate.predictions import Prediction
 from surgzoo.evaluate.report import gallery, report, sheets
 from surgzoo.evaluate.report.calibration import calibrations
 from surgzoo.evaluate.report.latency import latencies
 from surgzoo.evaluate.report.sheets import Cell, Sheet
-from surgzoo.evaluate.score import Scores, grade
+from surgzoo.evaluate.scores import Scores
 
 
 def test_sheet_as_csv_and_markdown():

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from surgzoo.data import pipeline
+from surgzoo.data import turns
+from surgzoo.data.media import Stores
 from surgzoo.data.model_reader import ModelReader
-from surgzoo.data.pipeline import Stores
 from surgzoo.data.sampling import VideoConfig
 from surgzoo.db import schema
 from surgzoo.db.store import Store
@@ -20,7 +20,7 @@ from surgzoo.evaluate import findings, run
 from surgzoo.evaluate.predictions import PredictionsError
 from surgzoo.evaluate.predictors.local import read_decoding
 from surgzoo.evaluate.predictors.questions import take
-from surgzoo.evaluate.score import Scores
+from surgzoo.evaluate.scores import Scores
 from surgzoo.models import models
 from surgzoo.models.card import model_card
 from surgzoo.train.experiment import EvalConfig
@@ -138,7 +138,7 @@ def test_media_are_shown_as_the_run_was_trained(trained, tmp_path, monkeypatch):
             shown.append((decode, video))
             super().__init__(*args, decode=decode, video=video)
 
-    monkeypatch.setattr(pipeline, "ModelReader", Watched)
+    monkeypatch.setattr(turns, "ModelReader", Watched)
     run.evaluate(folder, report=False)
     run.evaluate(trained, report=False)
     expected = VideoConfig(policy="last", max_frames=5, tokens=80)

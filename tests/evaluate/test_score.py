@@ -6,7 +6,8 @@ import pytest
 
 from surgzoo.db.store import NotPreparedError
 from surgzoo.evaluate.predictions import PredictionsError
-from surgzoo.evaluate.score import Scores, score
+from surgzoo.evaluate.score import score
+from surgzoo.evaluate.scores import Scores
 
 SOURCE = "toyscope.fps1"
 

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from surgzoo.data.media import MediaReader
-from surgzoo.data.pipeline import DataConfig, Part, Stores
+from surgzoo.data.config import DataConfig, Part
+from surgzoo.data.media import MediaReader, Stores
 from surgzoo.db.sentences import Sentences
 from surgzoo.db.store import Store
 from surgzoo.evaluate import retrieval, run
@@ -21,7 +21,7 @@ from surgzoo.evaluate.predictors import local
 from surgzoo.evaluate.predictors.local import restore
 from surgzoo.evaluate.predictors.pairs import answer
 from surgzoo.evaluate.predictors.questions import questions
-from surgzoo.evaluate.score import Scores
+from surgzoo.evaluate.scores import Scores
 from surgzoo.tasks.wording import Wording
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig, OptimConfig
 from surgzoo.train.loop import train

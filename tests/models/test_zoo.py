@@ -24,8 +24,8 @@ import torch
 from model_checks import all_verbs, assert_parity, random_batch, random_params
 
 from surgzoo.core import parallel
+from surgzoo.data.config import DataConfig
 from surgzoo.data.feed import batch_shapes
-from surgzoo.data.pipeline import DataConfig
 from surgzoo.models import models
 from surgzoo.models.base import Model, parameter_count
 from surgzoo.models.build import create_model

@@ -16,7 +16,7 @@ from task_records import (
     task,
 )
 
-from surgzoo.data.pipeline import messages
+from surgzoo.data.turns import messages
 from surgzoo.db.footage import Footage, Shot
 from surgzoo.db.reasoning import Labels, verify
 from surgzoo.db.schema import Media

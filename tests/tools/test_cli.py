@@ -52,6 +52,7 @@ def test_overview_names_every_command():
         (["train", "--config=configs/synthsurg.py"], "surgzoo prepare --source=synthsurg"),
         (["evaluate", "--run_dir=nowhere"], "not a run of `surgzoo train`"),
         (["score", "--predictions=nothing.jsonl"], "nothing.jsonl does not exist"),
+        (["score", "some.jsonl"], "unexpected argument some.jsonl; see surgzoo score --help"),
         (["score", "--config.optim.lr=1"], "takes no --config.* overrides"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 PROJECT = Path(__file__).parents[1] / "plugin_project"
 
 CONFIG = """
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.train.experiment import EvalConfig, Experiment, MeshConfig, ModelConfig, OptimConfig
 
 def get_config():

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from surgzoo.core import parallel
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.evaluate.baselines import score_baselines
 from surgzoo.evaluate.run import evaluate
-from surgzoo.evaluate.score import Scores
+from surgzoo.evaluate.scores import Scores
 from surgzoo.evaluate.truth import load_truth
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig, OptimConfig
 from surgzoo.train.loop import train

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from surgzoo.core import parallel
-from surgzoo.data.pipeline import DataConfig
+from surgzoo.data.config import DataConfig
 from surgzoo.models.build import model_config
 from surgzoo.train import liveness, plan
 from surgzoo.train.experiment import Experiment, MeshConfig, ModelConfig, OptimConfig

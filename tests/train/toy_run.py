@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax
 
-from surgzoo.data.pipeline import DataConfig, Part
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.models.build import model_config
 from surgzoo.train.experiment import Experiment, ModelConfig, OptimConfig
 

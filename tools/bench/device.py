@@ -36,7 +36,8 @@ import numpy as np
 from absl import app, flags
 
 from surgzoo.core.contract import Bucket, Message
-from surgzoo.data.pipeline import DataConfig, Part, stack, training_batches
+from surgzoo.data.config import DataConfig, Part
+from surgzoo.data.pipeline import stack, training_batches
 from surgzoo.decode.greedy import make_greedy
 from surgzoo.models.qwen2_5_vl import config as configs
 from surgzoo.tools.bench import flops, frames

@@ -9,7 +9,7 @@ from typing import Any
 
 from surgzoo.configs.synthsurg import TASKS
 from surgzoo.data.conversations import conversations
-from surgzoo.data.pipeline import Stores
+from surgzoo.data.media import Stores
 from surgzoo.data.prompts import static_length
 from surgzoo.datasets.source_builder import prepare
 from surgzoo.db.schema import Conversation

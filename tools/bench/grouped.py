@@ -34,7 +34,8 @@ import jax
 from absl import app, flags
 
 from surgzoo.core import parallel
-from surgzoo.data.pipeline import DataConfig, Stores
+from surgzoo.data.config import DataConfig
+from surgzoo.data.media import Stores
 from surgzoo.evaluate.predict import predict
 from surgzoo.evaluate.predictors.local import Restored, restore
 from surgzoo.evaluate.predictors.questions import take

@@ -27,8 +27,9 @@ from absl import app, flags
 
 from surgzoo.core.contract import Bucket
 from surgzoo.data.media import MediaReader
-from surgzoo.data.pipeline import messages, stack
+from surgzoo.data.pipeline import stack
 from surgzoo.data.prompts import static_length, units
+from surgzoo.data.turns import messages
 from surgzoo.db.schema import Conversation
 from surgzoo.models.build import model_config
 from surgzoo.tools.bench import frames

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import functools
 import io
-import multiprocessing
 import os
 import statistics
 import time
@@ -41,6 +40,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
 
 from surgzoo.data.jpeg import Decode, decode_resized, keep_memory
+from surgzoo.tools.bench.fresh import fresh
 from surgzoo.tools.bench.rows import Row, save
 
 _DECODE = flags.DEFINE_enum("decode", "exact", ["exact", "fast"], "What the loaders decode with.")
@@ -140,7 +140,7 @@ LOADERS: dict[str, Callable[..., Iterator]] = {
 }
 
 
-def _run(name: str, arguments: tuple, answer) -> None:
+def _run(name: str, arguments: tuple) -> float:
     keep_memory()  # of both sides; torch's workers are forked from here
     cv2.setNumThreads(0)  # one image a thread or worker; OpenCV's own threads would compete
     batches = LOADERS[name](*arguments)
@@ -150,18 +150,12 @@ def _run(name: str, arguments: tuple, answer) -> None:
     for batch in batches:
         assert tuple(batch.shape[1:]) == (SIZE, SIZE, 3), batch.shape
         images += len(batch)
-    answer.put(images / (time.perf_counter() - begun))
+    return images / (time.perf_counter() - begun)
 
 
 def measure(name: str, *arguments) -> float:
     """Images a second of a loader in a fresh process."""
-    context = multiprocessing.get_context("spawn")
-    answer = context.Queue()
-    process = context.Process(target=_run, args=(name, arguments, answer))
-    process.start()
-    found = answer.get()
-    process.join()
-    return found
+    return fresh(_run, name, arguments)
 
 
 def _decode_only(core: int, data: list[bytes], how: Decode, start, answer) -> None:

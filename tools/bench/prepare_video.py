@@ -12,7 +12,6 @@ JSON.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import platform
 import resource
@@ -26,6 +25,8 @@ from pathlib import Path
 import av
 import numpy as np
 from absl import app, flags
+
+from surgzoo.tools.bench.fresh import fresh
 
 _MINUTES = flags.DEFINE_float("minutes", 60, "Length of the video.")
 _PAIRS = flags.DEFINE_integer("pairs", 3, "Interleaved measurements of both sides.")
@@ -113,7 +114,7 @@ def prepare_it(folder: Path) -> None:
     prepare(Cholec80, folder / "out", manual_dir=folder / "raw")
 
 
-def _child(function, argument, answer) -> None:
+def _child(function, argument) -> tuple[float, float, float]:
     began = time.perf_counter()
     function(argument)
     took = time.perf_counter() - began
@@ -121,18 +122,12 @@ def _child(function, argument, answer) -> None:
     # Not ru_maxrss, which a process takes over from the one that started it.
     status = Path("/proc/self/status").read_text()
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
-    answer.put((took, own.ru_utime + own.ru_stime, peak / 1024))
+    return took, own.ru_utime + own.ru_stime, peak / 1024
 
 
 def measure(function, argument) -> tuple[float, float, float]:
     """(seconds, CPU seconds, peak MiB) of a call in a fresh process, imports left out."""
-    context = multiprocessing.get_context("spawn")
-    answer = context.Queue()
-    process = context.Process(target=_child, args=(function, argument, answer))
-    process.start()
-    found = answer.get()
-    process.join()
-    return found
+    return fresh(_child, function, argument)
 
 
 def main(argv: list[str]) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 import numpy as np
 
+from surgzoo.core import pages
 from surgzoo.data.card.collect import LENGTHS, Boxes, Collection, SourceFacts, boxes_of, shown
 from surgzoo.data.media import decode_jpeg
 from surgzoo.db.schema import Conversation
@@ -35,13 +35,7 @@ def write(
     numbers = as_json(collection)
     text = json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False)
     (out / "card.json").write_text(text + "\n", encoding="utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = pages.environment(_HERE)
     environment.filters |= {"words": _words, "big": lambda n: f"{n:,}", "hours": _hours}
     page = environment.get_template("card.html").render(
         title=title or "SurgΣ-DB",

@@ -6,7 +6,7 @@ frames     a frame, and a map or frame of the same size
 features   stored features of a video's frames, and their labels
 histories  the actions of a video in order
 
-Turns of text are in `data/pipeline.py`. Another kind of row joins by an entry in `ROWS`, and one in
+Turns of text are in `data/turns.py`. Another kind of row joins by an entry in `ROWS`, and one in
 `evaluate/predictors` for the answers; what it holds is a contract of `core/contract.py`.
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from surgzoo.core.registry import resolve
-from surgzoo.data.pipeline import DataConfig
+from surgzoo.data.config import DataConfig
 from surgzoo.data.rows.base import Rows
 
 ROWS: dict[str, str] = {

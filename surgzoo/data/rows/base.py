@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from surgzoo.data.config import DataConfig
 from surgzoo.data.media import Stores
-from surgzoo.data.pipeline import By, DataConfig
+from surgzoo.data.mixture import By
 from surgzoo.db.schema import Conversation
 
 # Name -> shape and dtype of one row's array.

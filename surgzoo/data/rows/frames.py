@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Shaped, UInt8
 
+from surgzoo.data.config import DataConfig
 from surgzoo.data.media import MediaReader, Stores
-from surgzoo.data.pipeline import DataConfig
 from surgzoo.data.rows.base import Rows, Spec
 from surgzoo.db.derive.depth import FARTHEST
 from surgzoo.db.schema import Conversation

@@ -18,8 +18,8 @@ import numpy as np
 from absl import logging
 
 from surgzoo.core.contract import PairProcessor
+from surgzoo.data.config import DataConfig
 from surgzoo.data.media import MediaReader, Stores
-from surgzoo.data.pipeline import DataConfig
 from surgzoo.data.rows import changes, stretches
 from surgzoo.data.rows.base import Rows, Spec
 from surgzoo.db.schema import Conversation, Media

@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
-import jinja2
-
+from surgzoo.core import pages
 from surgzoo.db import ontology
 
 _HERE = Path(__file__).parent
@@ -97,14 +96,7 @@ def html(sources: Iterable[str] | None = None) -> str:
       sources: names of tables; all of them by default.
     """
     names = tuple(sources) if sources is not None else ontology.sources()
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    template = environment.get_template("page.html")
+    template = pages.environment(_HERE).get_template("page.html")
     return template.render(
         kinds=collect(names),
         concepts=len(ontology.concepts()),

@@ -22,10 +22,10 @@ from surgzoo.data.conversations import address, of_video
 from surgzoo.data.media import Stores
 from surgzoo.data.rows.histories import seen
 from surgzoo.db.schema import Conversation
+from surgzoo.evaluate.grade import read_answer
 from surgzoo.evaluate.predict import Throughput
 from surgzoo.evaluate.predictions import Prediction, PredictionWriter, read_predictions
 from surgzoo.evaluate.predictors.labels import check_task, choose, labels_of
-from surgzoo.evaluate.score import read_answer
 from surgzoo.tasks import tasks
 from surgzoo.train.experiment import EvalConfig
 

@@ -11,8 +11,8 @@ import jax
 
 from surgzoo.core import parallel
 from surgzoo.core.registry import resolve
+from surgzoo.data.config import DataConfig
 from surgzoo.data.media import Stores
-from surgzoo.data.pipeline import DataConfig
 from surgzoo.db.schema import Conversation
 from surgzoo.decode.settings import Decoding
 from surgzoo.evaluate.predict import Throughput, predict

@@ -11,14 +11,17 @@ from typing import Any
 
 import jinja2
 
+from surgzoo.core import pages
 from surgzoo.evaluate.baselines import score_baselines
+from surgzoo.evaluate.grade import Graded, grade
 from surgzoo.evaluate.report import gallery, instruments, run_sheets, sheets, tables, words
 from surgzoo.evaluate.report.calibration import calibrations
 from surgzoo.evaluate.report.confusion import confusions
 from surgzoo.evaluate.report.curves import curves
 from surgzoo.evaluate.report.latency import latencies
 from surgzoo.evaluate.report.timeline import timelines
-from surgzoo.evaluate.score import Graded, Policy, grade, read_all, score_graded, thresholds
+from surgzoo.evaluate.score import read_all, score_graded, thresholds
+from surgzoo.evaluate.scores import Policy
 from surgzoo.evaluate.truth import Truth
 from surgzoo.tasks.wording import Wording
 
@@ -160,13 +163,7 @@ def environment() -> dict[str, str]:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = pages.environment(_HERE)
     for function in (
         words.title,
         words.figure,

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from surgzoo.evaluate.grade import Graded
 from surgzoo.evaluate.report.words import percent
-from surgzoo.evaluate.score import Graded
 from surgzoo.evaluate.truth import Truth
 
 BINS = 10

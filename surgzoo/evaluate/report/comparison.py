@@ -11,11 +11,13 @@ from pathlib import Path
 
 from surgzoo.evaluate import compare
 from surgzoo.evaluate.baselines import score_baselines, strongest
+from surgzoo.evaluate.grade import Graded, grade
 from surgzoo.evaluate.predictions import PredictionsError, read_predictions
 from surgzoo.evaluate.report import gallery, sheets, tables, words
 from surgzoo.evaluate.report.build import PREDICTIONS_FILE, environment, findings, render, sources
 from surgzoo.evaluate.report.sheets import Cell, Sheet
-from surgzoo.evaluate.score import Graded, Policy, Row, Scores, grade, score_graded
+from surgzoo.evaluate.score import score_graded
+from surgzoo.evaluate.scores import Policy, Row, Scores
 from surgzoo.evaluate.truth import Truth, load_truth, named, uncollected
 from surgzoo.tasks.wording import Wording
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from surgzoo.evaluate.score import Graded
+from surgzoo.evaluate.grade import Graded
 from surgzoo.evaluate.truth import Truth
 from surgzoo.metrics import classification
 

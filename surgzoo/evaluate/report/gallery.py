@@ -18,9 +18,9 @@ import numpy as np
 from surgzoo.data.conversations import address
 from surgzoo.data.media import MediaReader
 from surgzoo.db.schema import Conversation, Media
+from surgzoo.evaluate.grade import Graded
 from surgzoo.evaluate.pixels import AnswerError, Judge
 from surgzoo.evaluate.report.words import clock, figure, title
-from surgzoo.evaluate.score import Graded
 from surgzoo.evaluate.truth import Truth, place
 from surgzoo.tasks.base import Task
 from surgzoo.tasks.pixels import PixelTask, fit, rgb, still

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from surgzoo.evaluate.grade import Graded
 from surgzoo.evaluate.report.words import seconds
-from surgzoo.evaluate.score import Graded
 
 BINS = 14  # of equal width up to the 99th percentile; one more holds what is longer
 

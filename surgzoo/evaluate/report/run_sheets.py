@@ -14,7 +14,7 @@ from surgzoo.evaluate.report.instruments import LabelScore
 from surgzoo.evaluate.report.latency import Latency
 from surgzoo.evaluate.report.sheets import Cell, Sheet
 from surgzoo.evaluate.report.words import interval, signed, slug, title
-from surgzoo.evaluate.score import Scores
+from surgzoo.evaluate.scores import Scores
 from surgzoo.evaluate.truth import Truth
 
 

@@ -10,7 +10,7 @@ from surgzoo.evaluate.compare import Comparison
 from surgzoo.evaluate.operating import ClassRow
 from surgzoo.evaluate.report import markdown, words
 from surgzoo.evaluate.report.words import figure, seconds, signed, title
-from surgzoo.evaluate.score import Row, Scores
+from surgzoo.evaluate.scores import Row, Scores
 from surgzoo.tasks import tasks
 
 GROUPS = {

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from surgzoo.evaluate.grade import Graded
 from surgzoo.evaluate.report.confusion import used_labels
 from surgzoo.evaluate.report.words import clock, percent
-from surgzoo.evaluate.score import Graded
 from surgzoo.evaluate.truth import Truth, place
 
 UNPARSED, MISSING = -1, -2  # beside the indices of labels
