@@ -2,15 +2,19 @@
 
   surgzoo extract_features --run_dir=runs/first --source=synthsurg --out_name=first
   surgzoo extract_features --model=surgvlp --weights=SurgVLP.pth --source=cholec80 --out_name=vlp
+  surgzoo extract_features --run_dir=runs/first --source=synthsurg --out_name=first --shard=2/4
 
 Writes <data_dir>/features/<out_name>/<source>.<config>/, one array_record a video, and meta.json
 with the encoder, a hash of its parameters, and what it was trained on. Started again, it goes on
-where it stopped. A config reads them with data.features=<out_name> (see docs/features.md).
+where it stopped. With --shard=i/n a process takes every n-th video, for several processes or
+machines that share --data_dir. A config reads them with data.features=<out_name> (see
+docs/features.md).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 from absl import flags
@@ -27,6 +31,7 @@ _OUT_NAME = flags.DEFINE_string("out_name", None, "name of the features")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "where prepared sources live")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "of the stored numbers")
 _BATCH = flags.DEFINE_integer("batch_size", 64, "frames at a time")
+_SHARD = flags.DEFINE_string("shard", "1/1", "i/n: the i-th of n shares of the videos alone")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "make them anew")
 
 
@@ -35,6 +40,9 @@ def main(argv: list[str]) -> None:
         raise ValueError("say of what and as what: --source=NAME --out_name=NAME")
     if bool(_RUN_DIR.value) == bool(_MODEL.value and _WEIGHTS.value):
         raise ValueError("say which encoder: --run_dir=RUN, or --model=NAME with --weights=FOLDER")
+    shard = re.fullmatch(r"(\d+)/(\d+)", _SHARD.value)
+    if not shard:
+        raise ValueError(f"--shard={_SHARD.value}: write i/n, such as 2/4, from 1/4 on")
     from surgzoo.db.store import Store
     from surgzoo.evaluate import extract
 
@@ -52,11 +60,15 @@ def main(argv: list[str]) -> None:
         dtype=_DTYPE.value,
         batch_size=_BATCH.value,
         overwrite=_OVERWRITE.value,
+        shard=(int(shard[1]), int(shard[2])),
     )
     print(
         f"{done.frames} frames of {done.videos} videos in {done.seconds:.1f} s, {done.kept} videos "
         f"were there: {done.width} numbers a frame in {done.folder}"
     )
+    if done.lacking:
+        print(f"not complete yet: {done.lacking} videos of other shards are not there")
+        return
     print(f"in a config: data.features='{_OUT_NAME.value}', model.overrides features={done.width}")
 
 

@@ -15,6 +15,7 @@ import dataclasses
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,8 @@ class FeatureWriter:
     """Writes the features of a source video by video; opened again, it goes on where it stopped.
 
     A video's file gets its name when it is whole, so a killed process leaves whole videos only.
+    Several may write one folder at once, on several machines too, each other videos; whatever the
+    others have there unfinished is left alone.
 
     Raises ValueError when the folder holds features of another encoder, checkpoint or content, or
     when another source has features of this name by another encoder.
@@ -179,15 +182,10 @@ class FeatureWriter:
         self._check_others(folder(data_dir, name))
         if overwrite:
             shutil.rmtree(self.path, ignore_errors=True)
-        if (self.path / META).exists():
-            self._check_same(read_meta(self.path))
         self.path.mkdir(parents=True, exist_ok=True)
-        for torn in self.path.glob(f"*{UNFINISHED}"):
-            torn.unlink()
-        text = json.dumps(schema.to_jsonable(meta), indent=1, sort_keys=True, ensure_ascii=False)
-        part = self.path / (META + UNFINISHED)
-        part.write_text(text + "\n", encoding="utf-8")
-        os.replace(part, self.path / META)
+        if not (self.path / META).exists():
+            self._write_meta()
+        self._check_same()
 
     def has(self, stored: StoredVideo) -> bool:
         """Whether a video is done."""
@@ -196,7 +194,8 @@ class FeatureWriter:
     def write(self, stored: StoredVideo, features: Float[np.ndarray, "T F"]) -> None:
         """All frames of a video. Raises OSError, naming the file, where there is no room.
 
-        Raises ValueError for a wrong shape and for numbers that are none, or too large.
+        Raises ValueError for a wrong shape, for numbers that are none, or too large, and when
+        another process has begun the folder anew, with another encoder.
         """
         if features.shape != (stored.count, self.meta.width):
             raise ValueError(
@@ -212,8 +211,9 @@ class FeatureWriter:
                 f"finite in {self.meta.dtype}"
                 + ("; try --dtype=float32" if self.meta.dtype == "float16" else "")
             )
+        self._check_same()
         path = _file(self.path, stored.video.id)
-        part = path.with_name(path.name + UNFINISHED)
+        part = path.with_name(path.name + UNFINISHED)  # a torn one of before is written over
         try:
             writer = ArrayRecordWriter(str(part), _OPTIONS)
             try:
@@ -231,8 +231,22 @@ class FeatureWriter:
             ) from error
         os.replace(part, path)
 
-    def _check_same(self, old: Meta) -> None:
-        old, new = _fields(old), _fields(self.meta)
+    def _write_meta(self) -> None:
+        text = json.dumps(
+            schema.to_jsonable(self.meta), indent=1, sort_keys=True, ensure_ascii=False
+        )
+        # A name of its own: processes that start together all write it.
+        part = self.path / f"{META}.{uuid.uuid4().hex}{UNFINISHED}"
+        part.write_text(text + "\n", encoding="utf-8")
+        os.replace(part, self.path / META)
+
+    def _check_same(self) -> None:
+        if not (self.path / META).exists():
+            raise ValueError(
+                f"{self.path / META} was removed meanwhile. Run `surgzoo extract_features` again, "
+                "one process with --overwrite at most."
+            )
+        old, new = _fields(read_meta(self.path)), _fields(self.meta)
         changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
         if changed:
             raise ValueError(

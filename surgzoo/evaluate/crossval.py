@@ -96,19 +96,19 @@ def answered(experiment: Experiment, run_dir: str | Path, scheme: str) -> bool:
 def pool(experiment: Experiment, run_dir: str | Path, whole: str) -> Pooled:
     """Joins and scores the answers of all folds of `whole` ("cv10").
 
-    Raises FileNotFoundError, naming the folds, when one has not answered yet, PredictionsError for
-    an answer about an operation that its fold does not test.
+    Raises FileNotFoundError, naming the folds, when one has not answered yet, or was run with other
+    settings, PredictionsError for an answer about an operation that its fold does not test.
     """
     run_dir, settings = Path(run_dir), experiment.eval
     places = {
         scheme: run.folder_of(run_dir / scheme, of_fold(experiment, scheme).eval)
         for scheme in folds.schemes(whole)
     }
-    missing = [name for name, place in places.items() if not (place / "scores.json").exists()]
+    missing = [scheme for scheme in places if not answered(experiment, run_dir, scheme)]
     if missing:
         raise FileNotFoundError(
-            f"{run_dir}: {', '.join(missing)} of {len(places)} folds have not answered yet; run "
-            "surgzoo cross_validate again"
+            f"{run_dir}: {', '.join(missing)} of {len(places)} folds have not answered yet, with "
+            "these settings; run surgzoo cross_validate again, with the same ones"
         )
     stores = Stores(experiment.data.data_dir)
     folder = run_dir / POOLED

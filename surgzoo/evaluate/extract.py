@@ -1,4 +1,9 @@
-"""Stored features of a prepared source: an image encoder of the zoo over every frame, once."""
+"""Stored features of a prepared source: an image encoder of the zoo over every frame, once.
+
+Several processes share the work by shards: process i of n takes every n-th video and writes its
+files, and none waits for another. They form no group (`jax.distributed`): a group ends with the
+first that is killed, or makes all wait for the slowest, and here nobody needs the others' numbers.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +37,19 @@ from surgzoo.train.state import flatten
 
 @dataclasses.dataclass(frozen=True)
 class Extracted:
-    """What an extraction did now. `kept` are the videos that were there already."""
+    """What an extraction did now.
+
+    Attributes:
+      videos, frames: written now. kept: videos of this shard that were there already.
+      lacking: videos of the split, of all shards, that are not there yet. The shard that ends last
+        sees 0; no file says so, since readers look at every video themselves.
+    """
 
     folder: Path
     width: int
     videos: int
     kept: int
+    lacking: int
     frames: int
     seconds: float
 
@@ -64,6 +76,7 @@ def extract(
     batch_size: int = 64,
     threads: int = 2,
     overwrite: bool = False,
+    shard: tuple[int, int] = (1, 1),
 ) -> Extracted:
     """Writes the features of all frames of a split; videos that are done are kept.
 
@@ -71,13 +84,31 @@ def extract(
       found: the encoder. training: what it was trained on; goes into the features' meta.
       name: of the features. dtype: one of `features.DTYPES`.
       batch_size: frames at a time over all devices.
+      shard: (i, n) is the i-th of n shares of the videos, from 1 on. A share is run by one process
+        at a time; all n with the same split and scheme.
 
-    Raises ValueError for a model that cannot embed frames, for a name that is none of a folder, and
-    for features that are there and were made otherwise; MediaError for a frame that cannot be
-    decoded, OSError where the disk is full.
+    Raises ValueError for a model that cannot embed frames, for a name that is none of a folder, for
+    features that are there and were made otherwise, for a shard that there is not, for `overwrite`
+    of more than one, and in a group of processes; MediaError for a frame that cannot be decoded,
+    OSError where the disk is full.
     """
+    if (group := jax.process_count()) > 1:
+        raise ValueError(
+            f"this is one of a group of {group} processes, and features are extracted without one: "
+            "start each process alone (no jax.distributed.initialize), the i-th with "
+            f"shard=(i, {group}), on the command line --shard=i/{group}"
+        )
+    index, count = shard
+    if not 1 <= index <= count:
+        raise ValueError(f"shard {index}/{count}: write i/n, the i-th of n shards, from 1 on")
     if not records.FOLDER_NAME.fullmatch(name):
         raise ValueError(f"'{name}' is no name for features: it becomes the name of a folder")
+    if overwrite and count > 1:
+        raise ValueError(
+            f"--overwrite with shard {index}/{count} would remove what other shards have written: "
+            f"remove {features.folder(data_dir, name, store.source, store.config)} once, then "
+            "start all shards without it"
+        )
     check_encoder(found.model, found.name)
     batch_size = parallel.whole_batch(batch_size, found.mesh)
     embed = jax.jit(found.model.embed_frames)
@@ -105,7 +136,8 @@ def extract(
             unclear=training.unclear,
         )
         writer = features.FeatureWriter(data_dir, name, meta, overwrite=overwrite)
-        todo = [stored for stored in videos if not writer.has(stored)]
+        mine = videos[index - 1 :: count]
+        todo = [stored for stored in mine if not writer.has(stored)]
         begun, frames = time.perf_counter(), sum(stored.count for stored in todo)
         bar = tqdm.tqdm(total=frames, desc=store.source, unit="frame", disable=None)
         rows: list[np.ndarray] = []
@@ -119,8 +151,9 @@ def extract(
                 rows = []
         bar.close()
     seconds = time.perf_counter() - begun
-    kept = len(videos) - len(todo)
-    return Extracted(writer.path, meta.width, len(todo), kept, frames, seconds)
+    kept = len(mine) - len(todo)
+    lacking = sum(not writer.has(stored) for stored in videos)
+    return Extracted(writer.path, meta.width, len(todo), kept, lacking, frames, seconds)
 
 
 def check_encoder(model: Any, name: str) -> None:

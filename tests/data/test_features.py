@@ -96,9 +96,40 @@ def test_a_second_start_keeps_whole_videos_and_throws_away_torn_ones(data_dir, s
     torn.write_bytes(b"half")
     writer = FeatureWriter(data_dir, "toy", meta(store))
     assert [writer.has(stored) for stored in (first, second, third)] == [True, False, False]
+    for stored in (second, third):
+        writer.write(stored, numbers(stored))
+        found = FeatureStore(store, data_dir, "toy").read(stored.video.id)
+        np.testing.assert_array_equal(found, numbers(stored))
     assert not torn.exists()
-    writer.write(second, numbers(second))
-    assert writer.has(second)
+
+
+def test_several_write_one_folder_at_once(data_dir, store):
+    first, second, third = store.videos[:3]
+    one = FeatureWriter(data_dir, "toy", meta(store))
+    half = one.path / f"{second.video.id}.array_record.part"
+    half.write_bytes(b"half")  # what one is busy with
+    before = (one.path / "meta.json").stat()
+    two = FeatureWriter(data_dir, "toy", meta(store))
+    two.write(third, numbers(third))
+    after = (one.path / "meta.json").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert half.read_bytes() == b"half"
+    one.write(second, numbers(second))
+    assert [one.has(stored) for stored in (first, second, third)] == [False, True, True]
+    names = {path.name for path in one.path.iterdir()}
+    assert names == {"meta.json", *(f"{v.video.id}.array_record" for v in (second, third))}
+
+
+def test_who_writes_notices_that_another_began_anew(data_dir, store):
+    first = store.videos[0]
+    writer = FeatureWriter(data_dir, "toy", meta(store))
+    FeatureWriter(data_dir, "toy", other_encoder(store), overwrite=True)
+    with pytest.raises(ValueError, match=r"made otherwise: encoder\.name, encoder\.parameters"):
+        writer.write(first, numbers(first))
+    assert not writer.has(first)
+    (writer.path / "meta.json").unlink()
+    with pytest.raises(ValueError, match=r"meta\.json was removed meanwhile"):
+        writer.write(first, numbers(first))
 
 
 def test_a_full_disk_is_said_and_keeps_what_is_done(data_dir, store):

@@ -32,6 +32,7 @@ def experiment(small_data):
         model=ModelConfig(name="bsa-planner", overrides={"actions": 12}),
         objective="next_action",
         eval=EvalConfig(sources=("synthsurg.small",), tasks=("next_action",), batch_size=16),
+        steps=2,
     )
 
 
@@ -49,6 +50,7 @@ def guess(run_dir, small_data, scheme, seed):
             given = dict(zip(item.options, rng.dirichlet(0.5 + 3 * right).tolist(), strict=True))
             writer.write(item.id, max(given, key=given.get), scores=given)
     score(path, small_data, scheme=scheme).save(folder / "scores.json")
+    (run_dir / scheme / "config.json").write_text(config_lib.dump(fold))
 
 
 @pytest.fixture(scope="module")
@@ -132,20 +134,30 @@ def test_baselines_are_fitted_without_the_fold_that_is_tested(small_data):
 
 def test_answers_of_another_fold_are_refused(folder, small_data, tmp_path):
     for scheme, given in zip(SCHEMES, (SCHEMES[1], SCHEMES[0], SCHEMES[2]), strict=True):
-        (tmp_path / scheme).mkdir()
-        (tmp_path / scheme / "eval-test").symlink_to(folder / given / "eval-test")
+        own = tmp_path / scheme / "eval-test"
+        own.mkdir(parents=True)
+        (own.parent / "config.json").symlink_to(folder / scheme / "config.json")
+        (own / "scores.json").symlink_to(folder / scheme / "eval-test" / "scores.json")
+        (own / "predictions.jsonl").symlink_to(folder / given / "eval-test" / "predictions.jsonl")
     with pytest.raises(PredictionsError, match=r"in split '(train|val)' of cv3.1"):
         crossval.pool(experiment(small_data), tmp_path, "cv3")
 
 
 def test_only_a_finished_fold_of_the_same_experiment_is_done(folder, small_data):
-    whole, scheme = dataclasses.replace(experiment(small_data), steps=2), SCHEMES[0]
-    text = config_lib.dump(crossval.of_fold(whole, scheme))
-    (folder / scheme / "config.json").write_text(text)
+    whole, scheme = experiment(small_data), SCHEMES[0]
     assert crossval.answered(whole, folder, scheme)
     assert not crossval.answered(dataclasses.replace(whole, steps=3), folder, scheme)
     assert not crossval.answered(dataclasses.replace(whole, seed=1), folder, scheme)
     assert not crossval.answered(whole, folder / "elsewhere", scheme)
+    # Nor are the answers of folds with other settings joined with these.
+    longer = dataclasses.replace(whole, steps=3)
+    text = config_lib.dump(crossval.of_fold(longer, scheme))
+    (folder / scheme / "config.json").write_text(text)
+    with pytest.raises(FileNotFoundError, match=r": cv3\.1 of 3 folds.*with these settings"):
+        crossval.pool(whole, folder, "cv3")
+    with pytest.raises(FileNotFoundError, match=r": cv3\.1, cv3\.2, cv3\.3 of 3 folds"):
+        crossval.pool(longer, folder, "cv3")
+    (folder / scheme / "config.json").write_text(config_lib.dump(crossval.of_fold(whole, scheme)))
 
 
 def test_a_fold_is_trained_and_then_asked(small_data, tmp_path, monkeypatch):

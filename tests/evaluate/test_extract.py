@@ -92,6 +92,65 @@ def test_a_killed_extraction_goes_on_where_it_stopped(clip, data_dir, store, mon
         assert (found.path / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
+def test_shards_make_together_what_one_process_makes(clip, data_dir, store):
+    whole = extract.extract(clip, NOTHING, store, data_dir, "one")
+    assert whole.lacking == 0
+    count = len(store.videos)
+    lacking, written = count, 0
+    for index in (3, 1, 2):
+        done = extract.extract(clip, NOTHING, store, data_dir, "three", shard=(index, 3))
+        assert done.videos == len(store.videos[index - 1 :: 3]) and done.kept == 0
+        lacking -= done.videos
+        written += done.frames
+        assert done.lacking == lacking
+    assert lacking == 0 and written == whole.frames
+    for stored in store.videos:
+        name = f"{stored.video.id}.array_record"
+        assert (done.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    # More processes than videos: the last has nothing to do, and says what there is.
+    idle = extract.extract(clip, NOTHING, store, data_dir, "three", shard=(count + 1, count + 1))
+    assert (idle.videos, idle.kept, idle.lacking) == (0, 0, 0)
+
+
+def test_a_killed_shard_goes_on_and_leaves_the_other_alone(clip, data_dir, store, monkeypatch):
+    original, written = FeatureWriter.write, []
+
+    def write(self, stored, features):
+        if written:
+            raise KeyboardInterrupt
+        original(self, stored, features)
+        written.append(stored.video.id)
+
+    mine, theirs = store.videos[0::2], store.videos[1::2]
+    other = extract.extract(clip, NOTHING, store, data_dir, "cut", shard=(2, 2))
+    assert other.lacking == len(mine)
+    monkeypatch.setattr(FeatureWriter, "write", write)
+    with pytest.raises(KeyboardInterrupt):
+        extract.extract(clip, NOTHING, store, data_dir, "cut", shard=(1, 2))
+    files = [other.folder / f"{v}.array_record" for v in written]
+    files += [other.folder / f"{stored.video.id}.array_record" for stored in theirs]
+    times = [file.stat().st_mtime_ns for file in files]
+    monkeypatch.setattr(FeatureWriter, "write", original)
+    done = extract.extract(clip, NOTHING, store, data_dir, "cut", shard=(1, 2))
+    assert (done.kept, done.videos, done.lacking) == (1, len(mine) - 1, 0)
+    assert [file.stat().st_mtime_ns for file in files] == times
+
+
+def test_shards_that_cannot_be(clip, data_dir, store, monkeypatch):
+    def go(**options):
+        return extract.extract(clip, NOTHING, store, data_dir, "none", **options)
+
+    for shard in ((0, 2), (3, 2)):
+        with pytest.raises(ValueError, match=rf"shard {shard[0]}/2: write i/n"):
+            go(shard=shard)
+    with pytest.raises(ValueError, match=r"would remove what other shards.*remove .*synthsurg\.sm"):
+        go(shard=(1, 2), overwrite=True)
+    monkeypatch.setattr(jax, "process_count", lambda: 4)
+    with pytest.raises(ValueError, match=r"group of 4 processes.*--shard=i/4"):
+        go()
+    assert not (data_dir / "features" / "none").exists()
+
+
 def test_parameters_have_a_hash_of_their_own(clip):
     params = clip.params
     again = jax.tree.map(np.asarray, params)
@@ -121,16 +180,13 @@ def test_the_command_knows_what_a_run_was_trained_on(data_dir, store, tmp_path):
     checkpoints.save(3, {"params": params, "step": jnp.int32(3)}, {})
     checkpoints.close()
 
+    line = (
+        *(sys.executable, "-m", "surgzoo.tools.main", "extract_features"),
+        *("--source=synthsurg.small", f"--data_dir={data_dir}"),
+    )
+
     def command(*more):
-        return subprocess.run(
-            [
-                *(sys.executable, "-m", "surgzoo.tools.main", "extract_features"),
-                *("--source=synthsurg.small", "--out_name=run", f"--data_dir={data_dir}"),
-                *more,
-            ],
-            capture_output=True,
-            text=True,
-        )
+        return subprocess.run([*line, "--out_name=run", *more], capture_output=True, text=True)
 
     done = command(f"--run_dir={tmp_path}", "--dtype=float16", "--split=val")
     assert done.returncode == 0, done.stderr
@@ -143,6 +199,29 @@ def test_the_command_knows_what_a_run_was_trained_on(data_dir, store, tmp_path):
     for arguments, message in (
         ((), "say which encoder"),
         ((f"--run_dir={tmp_path}", "--trained_on=cholec80"), "--trained_on is for --model"),
+        ((f"--run_dir={tmp_path}", "--shard=two"), "--shard=two: write i/n"),
     ):
         wrong = command(*arguments)
         assert wrong.returncode != 0 and message in wrong.stderr, wrong.stderr
+
+    # Two processes at once, each its share; one of them finds the other's done, or both.
+    shards = [f"--shard={index}/2" for index in (1, 2)]
+    started = [
+        subprocess.Popen(
+            [*line, "--out_name=shared", f"--run_dir={tmp_path}", shard],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for shard in shards
+    ]
+    said = [process.communicate(timeout=300) for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert any("in a config: data.features='shared'" in out for out, _ in said)
+    shared = FeatureStore(store, data_dir, "shared")
+    assert shared.meta == dataclasses.replace(
+        FeatureStore(store, data_dir, "run").meta, dtype="float32"
+    )
+    for stored in store.videos:
+        shared.check(stored.video.id)
+    assert not list(shared.path.glob("*.part"))
