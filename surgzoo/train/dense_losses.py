@@ -76,9 +76,10 @@ def dice_cross_entropy(model: Any, params: Any, batch: Any, rng: jax.Array):
     """Cross entropy plus 1 - soft Dice, in equal parts.
 
     `batch["labels"]` [B H W], integers; IGNORED counts nowhere. A model with one output is a mask:
-    label 1 inside, 0 outside. Otherwise they are its classes, and Dice is the mean over those that
-    the image has; with squares in the denominator (arXiv 1606.04797, section 3). Metrics:
-    `cross_entropy`, `dice` (soft), `accuracy` of pixels.
+    label 1 inside, 0 outside. Otherwise they are its classes, 0 is none of them, and Dice is the
+    mean over what the tasks ask: each class that the image has, and all of them as one mask. With
+    squares in the denominator (arXiv 1606.04797, section 3). Metrics: `cross_entropy`, `dice`
+    (soft), `accuracy` of pixels.
     """
     del rng
     labels = _truth(batch, "labels")
@@ -88,13 +89,10 @@ def dice_cross_entropy(model: Any, params: Any, batch: Any, rng: jax.Array):
     count = _count(valid)
     if logits.shape[-1] == 1:  # the classes outside (logit 0) and inside
         logits = jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1)
-        scored = jnp.asarray([False, True])  # Dice of the mask alone
-    else:
-        scored = jnp.ones(logits.shape[-1], bool)
     logs = jax.nn.log_softmax(logits.astype(jnp.float32))
     true = jax.nn.one_hot(labels, logits.shape[-1]) * valid[..., None]
     cross_entropy = -(true * logs).sum((1, 2, 3)) / count
-    dice = _soft_dice(jnp.exp(logs) * valid[..., None], true, scored)
+    dice = _soft_dice(jnp.exp(logs) * valid[..., None], true)
     right = ((logits.argmax(-1) == labels) & valid).sum((1, 2)) / count
     present = valid.any((1, 2))
     metrics = {
@@ -107,18 +105,21 @@ def dice_cross_entropy(model: Any, params: Any, batch: Any, rng: jax.Array):
     return loss, {"weight": present.sum(dtype=jnp.float32), **metrics}
 
 
-def _soft_dice(
-    said: Float[Array, "B H W C"], true: Float[Array, "B H W C"], scored: Bool[Array, " C"]
-) -> Float[Array, " B"]:
-    """The mean over the scored classes that the image has; of an image without any, how empty the
-    prediction is (1 where it is)."""
+def _soft_dice(said: Float[Array, "B H W C"], true: Float[Array, "B H W C"]) -> Float[Array, " B"]:
+    """The mean over the classes from 1 on that the image has, and all of them as one mask; of an
+    image without any, how empty the prediction is (1 where it is)."""
     pixels = (1, 2)
     smooth = 1.0  # pixels: keeps the quotient of nearly nothing from jumping
-    both = (said * true).sum(pixels)
-    dice = (2 * both + smooth) / ((said**2).sum(pixels) + (true**2).sum(pixels) + smooth)
-    has = scored & (true.sum(pixels) > 0)
-    has = jnp.where(has.any(-1, keepdims=True), has, scored)
-    return (dice * has).sum(-1) / has.sum(-1)
+
+    def masks(x):
+        classes = x[..., 1:]
+        return jnp.concatenate([classes, classes.sum(-1, keepdims=True)], axis=-1)
+
+    said, true = masks(said), masks(true)
+    both, size = (said * true).sum(pixels), true.sum(pixels)
+    dice = (2 * both + smooth) / ((said**2).sum(pixels) + size + smooth)
+    asked = (size > 0).at[:, -1].set(True)
+    return (dice * asked).sum(-1) / asked.sum(-1)
 
 
 def l1_ssim(model: Any, params: Any, batch: Any, rng: jax.Array):

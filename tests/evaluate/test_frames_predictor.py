@@ -104,6 +104,31 @@ def test_one_mask_answers_every_question(small_data, tmp_path):
         assert ((said > 0) == (pixels > 0.3))[clear].mean() > 0.97
 
 
+def test_what_is_open_is_the_class_and_not_whether_there_is_one(small_data, tmp_path):
+    """On red pixels no class alone is likelier than nothing, but all three together are."""
+    logits = jnp.asarray([[2.0, -9.0, -9.0, -9.0], [1.0, 0.5, 0.7, 0.6]])  # not red, red
+
+    def rule(images):
+        return logits[red(images)[..., 0].astype(int)]
+
+    given = "instrument-segmentation-tiny", "instrument_segmentation", rule, NAMES[:3]
+    found = restored(*given, classes=4)
+    items, lines, _, read = ask(found, small_data, tmp_path, "instrument_segmentation", limit=None)
+    lines = {line["id"]: line for line in lines}
+    whole = [item for item in items if len(item.options) > 1]
+    second = [item for item in items if item.options == NAMES[1:2]]
+    first = [item for item in items if item.options == NAMES[:1]]
+    assert whole and first and second
+    for item in whole[::5] + second[::5]:
+        said = cv2.imread(str(tmp_path / lines[item.id]["text"]), cv2.IMREAD_UNCHANGED) > 0
+        pixels = (read(item.media[0])[..., 0] / 255 - 0.485) / 0.229
+        clear = np.abs(pixels - 0.3) > 0.5
+        assert (said == (pixels > 0.3))[clear].mean() > 0.95
+    for item in first[::5]:
+        said = cv2.imread(str(tmp_path / lines[item.id]["text"]), cv2.IMREAD_UNCHANGED)
+        assert not said.any()
+
+
 def test_a_question_about_a_class_gets_that_class(small_data, tmp_path):
     """Red is the first class, the rest of the left half the second, and there is no third."""
 
@@ -112,7 +137,7 @@ def test_a_question_about_a_class_gets_that_class(small_data, tmp_path):
         left = jnp.broadcast_to(jnp.arange(images.shape[2]) < images.shape[2] // 2, inside.shape)
         second = jnp.where(inside > 0, 0.0, left)
         nothing = jnp.full_like(inside, 0.5) * (1 - inside) * (1 - second)
-        return jnp.stack([nothing, inside, second], -1)
+        return 9 * jnp.stack([nothing, inside, second], -1)
 
     some = NAMES[:2]
     found = restored(

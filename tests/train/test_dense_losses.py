@@ -139,15 +139,14 @@ def test_depth_that_is_not_known_counts_nowhere():
     assert np.isfinite(flat).all()
 
 
-def torch_dice(probabilities, true, scored):
-    """V-Net's Dice with one pixel added above and below, over the classes that are there."""
+def torch_dice(probabilities, true):
+    """V-Net's Dice with one pixel added above and below: of the classes from 1 on that are there,
+    and of all of them together, which alone is left where there are none."""
     values = []
     for said, image in zip(probabilities, true, strict=True):
-        there = [c for c in scored if image[c].sum() > 0] or scored
-        dice = [
-            (2 * (said[c] * image[c]).sum() + 1) / ((said[c] ** 2).sum() + image[c].sum() + 1)
-            for c in there
-        ]
+        pairs = [(said[c], image[c]) for c in range(1, len(said)) if image[c].sum() > 0]
+        pairs.append((said[1:].sum(0), image[1:].sum(0)))
+        dice = [(2 * (p * t).sum() + 1) / ((p**2).sum() + t.sum() + 1) for p, t in pairs]
         values.append(sum(dice) / len(dice))
     return sum(values) / len(values)
 
@@ -157,13 +156,14 @@ def test_classes_match_torch():
     rng = np.random.default_rng(1)
     logits = rng.normal(size=(3, 9, 7, 5)).astype(np.float32)
     labels = rng.integers(0, 4, (3, 9, 7))  # class 4 is in no image
+    labels[0, 2:] = 0  # an image without any
     labels[:, :2] = dense_losses.IGNORED
     theirs = torch.tensor(logits.transpose(0, 3, 1, 2), requires_grad=True)
     wanted = torch.tensor(labels)
     cross_entropy = torch.nn.functional.cross_entropy(theirs, wanted, ignore_index=255)
     known = (wanted != 255)[:, None]
     true = torch.nn.functional.one_hot(wanted.clamp(max=4), 5).permute(0, 3, 1, 2) * known
-    dice = torch_dice(theirs.softmax(1) * known, true, [0, 1, 2, 3, 4])
+    dice = torch_dice(theirs.softmax(1) * known, true)
     (cross_entropy + 1 - dice).backward()
 
     loss, metrics = run(dense_losses.dice_cross_entropy, logits, labels=labels)
@@ -184,7 +184,8 @@ def test_a_mask_matches_torch():
     labels[1] = 0  # a frame without instruments
     theirs, true = torch.tensor(logits[..., 0]), torch.tensor(labels).float()
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(theirs, true)
-    dice = torch_dice(theirs.sigmoid()[:, None], true[:, None], [0])
+    said, true = theirs.sigmoid(), true[:, None]
+    dice = torch_dice(torch.stack([1 - said, said], 1), torch.cat([1 - true, true], 1))
     loss, metrics = run(dense_losses.dice_cross_entropy, logits, labels=labels)
     np.testing.assert_allclose(metrics["dice"], dice.item(), rtol=1e-5)
     np.testing.assert_allclose(loss, (entropy + 1 - dice).item(), rtol=1e-5)

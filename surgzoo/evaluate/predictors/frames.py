@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import tqdm
 from absl import logging
+from jaxtyping import Float, Int
 
 from surgzoo.core import parallel
 from surgzoo.data import pipeline
@@ -56,8 +57,8 @@ def answer(
     """Appends an answer to every question that `path` does not answer yet.
 
     Every answer has the size of the frame that the question shows:
-      labels   white where the class is that the question names, or any of all; a model with one
-               mask has that for an answer to every question
+      labels   white where the class is that the question names, or any of all, see `_classes`; a
+               model with one mask has that for an answer to every question
       depth    16 bit, the nearest 0 and the farthest 65535
       targets  RGB
 
@@ -152,7 +153,7 @@ class Pictures:
         """Answers the questions about one frame; `maps` [H W C] are the model's."""
         maps = self.processor.decode(maps, shown.height, shown.width)
         if self.makes == "labels" and self.classes > 1:
-            maps = maps.argmax(-1)  # h w
+            maps = _classes(maps)  # h w
         for item in shown.items:
             try:
                 data = self._drawn(maps, item)
@@ -186,6 +187,17 @@ class Pictures:
         if name not in self.labels:
             raise ValueError(f"the model knows {', '.join(self.labels)}, not '{name}'")
         return maps == self.labels.index(name) + 1
+
+
+def _classes(logits: Float[np.ndarray, "h w C"]) -> Int[np.ndarray, "h w"]:
+    """The number of each pixel's class: the likeliest one, where all classes together are likelier
+    than none of them (number 0).
+
+    The largest logit alone would make nothing of a pixel that is surely an instrument, but of which
+    kind is open; and what is inside any class would depend on how finely classes are told apart.
+    """
+    some = np.logaddexp.reduce(logits[..., 1:], axis=-1) > logits[..., 0]
+    return np.where(some, logits[..., 1:].argmax(-1) + 1, 0)
 
 
 def _png(image: np.ndarray) -> bytes:
