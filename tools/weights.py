@@ -21,8 +21,9 @@ _RUN_DIR = flags.DEFINE_string("run_dir", None, "run folder of surgzoo train")
 _OUT = flags.DEFINE_string("out", None, "folder to write; weights that lie there are replaced")
 _FORM = flags.DEFINE_enum("form", "merged", ["merged", "adapter"], "what is written")
 _DTYPE = flags.DEFINE_enum(
-    "dtype", None, ["float32", "bfloat16"], "default bfloat16, of an adapter float32"
-)
+    "dtype", None, ["float32", "bfloat16"],
+    "default bfloat16; of an adapter, and of models that have but one, float32",
+)  # fmt: skip
 _STEP = flags.DEFINE_integer("step", None, "checkpoint to use; default the newest")
 
 # What transformers and servers read beside weights, config.json and tokenizer.json.
@@ -53,17 +54,31 @@ def main(argv: list[str]) -> None:
             found.params, out, base=settings.weights, dtype=_DTYPE.value or "float32"
         )
     else:
-        found.model.config.save_weights(
-            found.params,
-            out,
-            dtype=_DTYPE.value or "bfloat16",
-            tokenizer=settings.tokenizer or settings.weights,
-        )
+        config = found.model.config
+        config.save_weights(found.params, out, **_options(config, settings))
         for name in _BESIDE if settings.weights else ():
             source = Path(settings.weights) / name
             if source.is_file() and source.resolve() != (out / name).resolve():
                 shutil.copyfile(source, out / name)
     print(f"step {found.step} of {experiment.name}, {_FORM.value}: {out}")
+
+
+def _options(config, settings) -> dict[str, str | None]:
+    """Of --dtype and the tokenizer what the family's files have.
+
+    Raises ValueError for a --dtype where all is written in float32.
+    """
+    import importlib
+    import inspect
+
+    options = {
+        "dtype": _DTYPE.value or "bfloat16",
+        "tokenizer": settings.tokenizer or settings.weights,
+    }
+    known = inspect.signature(importlib.import_module(config.weights).save).parameters
+    if "dtype" not in known and _DTYPE.value not in (None, "float32"):
+        raise ValueError(f"{settings.name} is written in float32: leave out --dtype")
+    return {name: value for name, value in options.items() if name in known}
 
 
 def _check_adapter(experiment) -> None:

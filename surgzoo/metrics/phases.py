@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
@@ -206,6 +207,35 @@ def summary(videos: Sequence[Rates]) -> dict[str, float]:
         found = spread(videos, measure)
         out |= {measure: found.mean, f"{measure}_std": found.phase_std}
     return out
+
+
+def f1_of_videos(
+    truth: Sequence[Hashable], prediction: Sequence[Hashable], videos: Sequence[Hashable]
+) -> float:
+    """Macro F1 of each video over the labels that it shows or is said to show; mean over videos.
+
+    What zero-shot phase recognition publishes (arXiv 2307.15220 and after it): scikit-learn's
+    `f1_score(average="macro")` of each video. A label that a video lacks and that is named in it
+    counts with 0 here, and not at all in `summary`. None is no label, and wrong.
+
+    Raises ValueError when the lengths differ or there is no video.
+    """
+    if not len(truth) == len(prediction) == len(videos):
+        raise ValueError(
+            f"{len(truth)} true labels, {len(prediction)} predictions, {len(videos)} videos"
+        )
+    if not videos:
+        raise ValueError("no video")
+    frames: dict[Hashable, list[tuple[Hashable, Hashable]]] = {}
+    for *pair, video in zip(truth, prediction, videos, strict=True):
+        frames.setdefault(video, []).append(tuple(pair))
+    means = []
+    for pairs in frames.values():
+        true, said = Counter(t for t, _ in pairs), Counter(p for _, p in pairs)
+        hits = Counter(t for t, p in pairs if t == p)
+        labels = (true.keys() | said.keys()) - {None}
+        means.append(np.mean([2 * hits[k] / (true[k] + said[k]) for k in labels]))
+    return float(np.mean(means))
 
 
 def deviation(values: Sequence[float]) -> float:

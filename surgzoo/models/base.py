@@ -106,6 +106,16 @@ class Model:
         """Embeddings of texts, of length one (L2), float32; `mask` is True where a text is read."""
         return self.bind(params).embed_text(tokens, mask)
 
+    def raw_image(self, params: Params, images: Float[Array, "B H W C"]) -> Float[Array, "B E"]:
+        """As `embed_image`, of the length that the tower gives them: what SurgVLP is trained on."""
+        return self.bind(params).raw_image(images)
+
+    def raw_text(
+        self, params: Params, tokens: Int[Array, "B S"], mask: Bool[Array, "B S"]
+    ) -> Float[Array, "B E"]:
+        """As `embed_text`, of the length that the tower gives them."""
+        return self.bind(params).raw_text(tokens, mask)
+
     def similarity(
         self, params: Params, images: Float[Array, "I E"], texts: Float[Array, "T E"]
     ) -> Float[Array, "I T"]:

@@ -37,7 +37,7 @@ ASKED: dict[str, Callable[[Model, Params, Batch], Any]] = {
     "plan": lambda m, p, b: m.plan(p, jax.nn.one_hot(b["actions"], m.config.actions)),
 }
 # What these are made of, and not asked for by themselves.
-PARTS = ("features", "head", "logits")
+PARTS = ("features", "head", "logits", "raw_image", "raw_text")
 # What an input of each contract is asked first: its cost is theirs.
 CHIEF: dict[str, tuple[str, ...]] = {
     "turns": ("forward",),

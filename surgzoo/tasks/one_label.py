@@ -58,6 +58,8 @@ class OneLabel(Task):
         video_accuracy, video_accuracy_std  mean and sample deviation over videos
         precision, recall, jaccard, f1      all frames pooled, mean over the labels in the truth
         video_precision, ...  mean over videos, then over labels (the Cholec80 convention)
+        video_macro_f1        of each video's labels in truth or answer, then mean over videos
+                              (scikit-learn's macro F1 of each: what zero-shot papers print)
         video_precision_std, ...  deviation over labels of the same, as papers print it
         f1/NAME               of one label, pooled
         parsed                share of answers that could be read
@@ -78,6 +80,7 @@ class OneLabel(Task):
                 f"video_{name}": value
                 for name, value in phases.summary(list(map(phases.of_matrix, matrices))).items()
             },
+            "video_macro_f1": phases.f1_of_videos(truth, prediction, videos),
             "parsed": sum(answer is not None for answer in prediction) / len(prediction),
             **{f"f1/{name}": float(value) for name, value in zip(classes, single, strict=True)},
         }

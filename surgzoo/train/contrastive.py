@@ -1,7 +1,7 @@
 """Contrastive losses on embeddings, and the objectives that train dual encoders with them.
 
-Losses take embeddings [B E] of which row i of one belongs to row i of the other; rows need not have
-length one where cosines are taken. All return a scalar, float32.
+Losses take embeddings [B E] of which row i of one belongs to row i of the other. They need not have
+length one: where cosines are taken, the loss takes them. All return a scalar, float32.
 
 Frames of one operation are often described in the same words, and then a row is no counterexample
 to another. `same` [B B] says which rows have equal texts: such a pair, off the diagonal, is neither
@@ -130,14 +130,18 @@ def dtw_contrast(
     frames: Float[Array, "B T E"],
     texts: Float[Array, "B S E"],
     gamma: float = 0.1,
+    temperature: float = 0.1,
     scale: float = 0.01,
     margin: float = 0.0,
 ) -> Loss:
     """Frames align better with the texts in order than with the texts in reverse: a hinge.
 
-    The cost of a cell is 1 - cosine (the choice here), the cost of a path is multiplied by `scale`.
+    The cost of a cell is how unlikely the frame is among all frames for this text: minus the log of
+    the softmax over T of the inner products / `temperature`, not normalised. The cost of a path is
+    multiplied by `scale`.
     """
-    cost = 1 - jnp.einsum("bte,bse->bts", _unit(frames), _unit(texts))
+    scores = jnp.einsum("bte,bse->bts", frames.astype(jnp.float32), texts.astype(jnp.float32))
+    cost = -jax.nn.log_softmax(scores / temperature, axis=1)
     right, wrong = smooth_dtw(cost, gamma), smooth_dtw(cost[:, :, ::-1], gamma)
     return jax.nn.relu(scale * (right - wrong) + margin).mean()
 
@@ -176,9 +180,12 @@ def video_level(
     children: Float[Array, "B N E"],
     same: Same | None = None,
 ) -> Loss:
-    """Of whole videos: as key steps, and the order of the key steps' texts along the frames."""
+    """Of whole videos: as key steps, and the order of the key steps' texts along the frames.
+
+    The hinge counts half (`dtw_ratio` of the published config), and that a tenth.
+    """
     parts = 4 * keystep_level(frames.mean(axis=1), text, children, same)
-    return (parts + 0.1 * dtw_contrast(frames, children)) / 5
+    return (parts + 0.1 * 0.5 * dtw_contrast(frames, children)) / 5
 
 
 # ---- objectives ----------------------------------------------------------------------------------
@@ -186,6 +193,9 @@ def video_level(
 # Of batches of the contract `Pair`, or `Stretch`. Row i of the pictures belongs to row i of the
 # texts, and, where another row has an equal text, may as well belong to that. Microbatches compare
 # the rows of one only. There is no dropout in these families, so `rng` is not used.
+#
+# SurgVLP's three take embeddings as they leave the towers (`raw_image`, `raw_text`), as published:
+# means over frames and texts, MIL-NCE and DTW hang on the lengths.
 
 
 def equal_texts(tokens: Int[Array, "B S"], mask: Bool[Array, "B S"]) -> Same:
@@ -228,19 +238,16 @@ sigmoid = _pairs(pair_sigmoid)
 
 
 def surgvlp_clip(model: Any, params: Any, batch: Any, rng: jax.Array):
-    """`clip_level`. Raises ValueError, with the field to set, without two changed views.
-
-    MIL-NCE too is taken on embeddings of length one, as all embeddings of this zoo are.
-    """
+    """`clip_level`. Raises ValueError, with the field to set, without two changed views."""
     del rng
     views = batch.get("views")
     if views is None or views.shape[1] != 2:
         raise ValueError("surgvlp_clip compares a frame with two changes of it: data.pairs.views=2")
     shown = [batch["images"], views[:, 0], views[:, 1]]
-    seen = jnp.split(model.embed_image(params, jnp.concatenate(shown)), 3)
-    text = model.embed_text(params, batch["tokens"], batch["mask"])
+    seen = jnp.split(model.raw_image(params, jnp.concatenate(shown)), 3)
+    text = model.raw_text(params, batch["tokens"], batch["mask"])
     same = equal_texts(batch["tokens"], batch["mask"])
-    return clip_level(seen, text, same), _metrics(seen[0] @ text.T, same)
+    return clip_level(seen, text, same), _metrics(_unit(seen[0]) @ _unit(text).T, same)
 
 
 def _stretches(loss_of: Callable[..., Array], level: str) -> Objective:
@@ -249,17 +256,17 @@ def _stretches(loss_of: Callable[..., Array], level: str) -> Objective:
         if "frames" not in batch:
             raise ValueError(f"surgvlp_{level} learns from stretches: data.pairs.level={level}")
         frames = batch["frames"]
-        seen = model.embed_image(params, frames.reshape(-1, *frames.shape[2:]))
+        seen = model.raw_image(params, frames.reshape(-1, *frames.shape[2:]))
         seen = seen.reshape(*frames.shape[:2], -1)
         children = batch["child_tokens"]
         tokens = jnp.concatenate([batch["tokens"][:, None], children], axis=1)
         mask = jnp.concatenate([batch["mask"][:, None], batch["child_mask"]], axis=1)
-        texts = model.embed_text(
+        texts = model.raw_text(
             params, tokens.reshape(-1, tokens.shape[-1]), mask.reshape(-1, mask.shape[-1])
         ).reshape(*tokens.shape[:2], -1)
         same = equal_texts(batch["tokens"], batch["mask"])
         loss = loss_of(seen, texts[:, 0], texts[:, 1:], same)
-        return loss, _metrics(_unit(seen.mean(axis=1)) @ texts[:, 0].T, same)
+        return loss, _metrics(_unit(seen.mean(axis=1)) @ _unit(texts[:, 0]).T, same)
 
     return objective
 

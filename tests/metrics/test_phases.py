@@ -308,3 +308,29 @@ def test_truth_is_the_ceiling_of_all():
     ):
         assert rates.accuracy == 1
         assert all((getattr(rates, measure) == 1).all() for measure in phases.MEASURES)
+
+
+def test_f1_of_videos_is_that_of_scikit_learn():
+    """Labels in truth or prediction of a video; one that it lacks and is said to show counts 0."""
+    rng = np.random.default_rng(0)
+    videos = np.repeat(["a", "b", "c"], [40, 25, 7])
+    truth = rng.integers(5, size=72)
+    prediction = np.where(rng.random(72) < 0.5, truth, rng.integers(7, size=72))
+    truth[videos == "c"] = 2  # and other labels are named in it
+    wanted = [
+        sklearn.metrics.f1_score(truth[videos == v], prediction[videos == v], average="macro")
+        for v in "abc"
+    ]
+    found = phases.f1_of_videos(truth.tolist(), prediction.tolist(), videos.tolist())
+    assert found == pytest.approx(np.mean(wanted))
+    rates = [
+        phases.strict(truth[videos == v].tolist(), prediction[videos == v].tolist(), range(7))
+        for v in "abc"
+    ]
+    assert found < phases.summary(rates)["f1"]  # the other convention is another number
+    # None is wrong, and no label: of "x" one of two frames is found.
+    assert phases.f1_of_videos(["x", "x"], ["x", None], ["v", "v"]) == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match="no video"):
+        phases.f1_of_videos([], [], [])
+    with pytest.raises(ValueError, match="2 true labels, 1 predictions"):
+        phases.f1_of_videos(["x", "x"], ["x"], ["v", "v"])

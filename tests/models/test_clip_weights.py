@@ -127,3 +127,27 @@ def test_impossible_configs():
         jax.eval_shape(
             model.embed_image, model.abstract(), jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
         )
+
+
+def test_the_scale_of_clip_is_bounded():
+    """2103.00020: at most 100. At the bound a step that leads back passes, one that leads on not.
+
+    SigLIP's has no bound.
+    """
+    for family, free in (("clip", False), ("siglip", True)):
+        config = small(family)
+        model, params = config.build(), random_params(config)
+        image, text = np.eye(config.embed, dtype=np.float32)[:1], np.ones((1, config.embed))
+
+        def logit(log_scale, sign=1.0, model=model, params=params, image=image, text=text):
+            scaled = {**params, "log_scale": log_scale}
+            return sign * (model.similarity(scaled, image, text.astype(np.float32))[0, 0])
+
+        offset = 0.0 if not free else float(params["bias"])
+        for scale in (50.0, 100.0, 200.0):
+            shown = float(logit(np.float32(np.log(scale)))) - offset
+            assert shown == pytest.approx(scale if free else min(scale, 100), rel=1e-4)
+        over = np.float32(np.log(200.0))
+        assert jax.grad(logit)(over, 1.0) > 0
+        assert (jax.grad(logit)(over, -1.0) == 0) == (not free)
+        assert jax.grad(logit)(np.float32(np.log(50.0)), -1.0) == pytest.approx(-50, rel=1e-3)

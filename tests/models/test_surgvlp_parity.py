@@ -51,6 +51,7 @@ def test_images(setup, images):
     with torch.no_grad():
         theirs = oracle.backbone_img(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
     np.testing.assert_allclose(jax.jit(model.embed_image)(params, images), unit(theirs), atol=1e-4)
+    np.testing.assert_allclose(jax.jit(model.raw_image)(params, images), theirs, atol=1e-4)
 
 
 def test_texts(setup):
@@ -64,8 +65,10 @@ def test_texts(setup):
         ).numpy()
     config, params = dataclasses.replace(config, scan_layers=False), unstack(params)
     model = config.build()
-    ours = jax.jit(lambda p: model.bind(p).text(tokens, mask))(params)
+    ours = jax.jit(model.raw_text)(params, tokens, mask)
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    ours = jax.jit(model.embed_text)(params, tokens, mask)
+    np.testing.assert_allclose(ours, unit(theirs), atol=1e-4)
 
 
 def test_resnet_against_transformers(setup, images):
@@ -98,7 +101,10 @@ def test_resnet_against_transformers(setup, images):
 
 def test_round_trip(setup, tmp_path):
     config, oracle, params, _ = setup
-    config.save_weights(params, tmp_path)
+    files = config.save_weights(params, tmp_path)
+    assert {file.name for file in files} == {
+        "model.safetensors", "config.json", "vocab.txt", "tokenizer_config.json"
+    }  # fmt: skip
     again = config.load_weights(tmp_path)
     jax.tree.map(np.testing.assert_array_equal, again, params)
     flat = dataclasses.replace(config, scan_layers=False)

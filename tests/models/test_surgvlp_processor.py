@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 import transformers
@@ -62,7 +63,7 @@ def test_pixels():
 
 def test_bad_input(tmp_path, vocab):
     config = model_config("surgvlp")
-    with pytest.raises(ValueError, match="no vocabulary: give processor"):
+    with pytest.raises(ValueError, match="no vocabulary: name the folder"):
         config.processor().texts(["a"])
     with pytest.raises(FileNotFoundError, match="no WordPiece vocabulary at"):
         config.processor(tmp_path)
@@ -74,6 +75,48 @@ def test_bad_input(tmp_path, vocab):
         small.processor(vocab)
     with pytest.raises(ValueError, match="uint8"):
         config.processor().images([np.zeros((4, 4, 3))])
+
+
+def test_weights_bring_their_vocabulary(tmp_path, vocab):
+    """What `save_weights` wrote is read as `model.weights` alone; case is kept as it was."""
+    tiny = model_config("surgvlp-tiny")
+    config = dataclasses.replace(tiny, text=dataclasses.replace(tiny.text, depth=1, last_layers=1))
+    params = config.build().init(jax.random.key(0))
+    texts = ["The Hook", "cystic, Cystic"]
+
+    config.save_weights(params, tmp_path / "shipped")
+    wanted = config.processor("shipped").texts(texts)
+    np.testing.assert_equal(config.processor(tmp_path / "shipped").texts(texts), wanted)
+
+    cased = tmp_path / "cased"
+    cased.mkdir()
+    (cased / "vocab.txt").write_text((vocab / "vocab.txt").read_text())
+    (cased / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    config.save_weights(params, tmp_path / "own", tokenizer=cased)
+    wanted = config.processor(cased).texts(texts)
+    np.testing.assert_equal(config.processor(tmp_path / "own").texts(texts), wanted)
+    assert (wanted[0] != config.processor(vocab).texts(texts)[0]).any()
+
+    bare = dataclasses.replace(config, vocab=None)
+    files = bare.save_weights(params, tmp_path / "bare")
+    assert {file.name for file in files} == {"model.safetensors", "config.json"}
+    with pytest.raises(FileNotFoundError, match=r"bare/vocab\.txt: name .* model\.tokenizer"):
+        bare.processor(tmp_path / "bare")
+
+
+def test_a_pth_is_no_vocabulary(tmp_path):
+    (tmp_path / "PeskaVLP.pth").write_bytes(b"\x80\xff")
+    with pytest.raises(ValueError, match=r"no vocabulary: name .* model\.tokenizer"):
+        model_config("peskavlp").processor(tmp_path / "PeskaVLP.pth").texts(["a"])
+    tiny = model_config("surgvlp-tiny")
+    np.testing.assert_equal(
+        tiny.processor(tmp_path / "PeskaVLP.pth").texts(["a"]), tiny.processor().texts(["a"])
+    )
+    with pytest.raises(FileNotFoundError, match=r"there is no .*none: .* `surgzoo weights`"):
+        tiny.processor(tmp_path / "none")
+    (tmp_path / "model.safetensors").write_bytes(b"\x80\xff")
+    with pytest.raises(ValueError, match=r"safetensors is no vocabulary.* model\.tokenizer"):
+        tiny.processor(tmp_path / "model.safetensors")
 
 
 def test_tiny_reads_letters():

@@ -1,5 +1,6 @@
 """surgzoo weights: a tiny LoRA run, whose weights transformers and peft load with our logits."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 from surgzoo.core import config as config_lib
 from surgzoo.core.contract import Message
+from surgzoo.data.config import DataConfig, Part
 from surgzoo.data.pipeline import stack
 from surgzoo.evaluate.predictors.local import restore
 from surgzoo.evaluate.run import load_experiment
@@ -98,6 +100,30 @@ def test_the_adapter_loads_in_peft(tuned, base, ours, tmp_path):
     model = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(named)
     model = peft.PeftModel.from_pretrained(model, tmp_path)
     np.testing.assert_allclose(theirs(model, tokens), expected, atol=1e-4, rtol=0)
+
+
+def test_a_dual_encoder_goes_on_from_its_folder(small_data, tmp_path):
+    """Weights and vocabulary lie in the folder, which `model.weights` names alone."""
+    overrides = {"text.depth": 1, "text.last_layers": 1}
+    captions = (Part("synthsurg", "image_captioning", config="small"),)
+    toy = experiment(
+        small_data,
+        model=ModelConfig(name="surgvlp-tiny", overrides=overrides),
+        objective="contrastive",
+        data=DataConfig(mixture=captions, data_dir=str(small_data), batch_size=8),
+        steps=0,
+    )
+    first = train(toy, tmp_path / "first")
+    done = surgzoo(f"--run_dir={tmp_path / 'first'}", f"--out={tmp_path / 'weights'}")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "weights" / "vocab.txt").exists()
+    goes_on = ModelConfig(
+        name="surgvlp-tiny", overrides=overrides, weights=str(tmp_path / "weights")
+    )
+    second = train(dataclasses.replace(toy, model=goes_on, seed=7), tmp_path / "second")
+    jax.tree.map(np.testing.assert_array_equal, second["params"], first["params"])
+    done = surgzoo(f"--run_dir={tmp_path / 'first'}", "--out=x", "--dtype=bfloat16")
+    assert done.returncode != 0 and "surgvlp-tiny is written in float32" in done.stderr
 
 
 def test_mistakes_get_a_way_out(tuned, tmp_path):

@@ -119,8 +119,9 @@ def test_dtw_contrast_knows_the_order():
     wrong = contrastive.dtw_contrast(frames[:, ::-1], texts)
 
     def path(f, t):
-        f, t = (F.normalize(torch.tensor(x.copy()), dim=1) for x in (f, t))
-        return loop_dtw(1 - f @ t.T, 0.1).item()
+        """Row by row: how unlikely a frame is among all of them, by inner product."""
+        scores = np.exp(f.astype(np.float64) @ t.T / 0.1)
+        return loop_dtw(torch.tensor(-np.log(scores / scores.sum(axis=0))), 0.1).item()
 
     wanted = [
         max(0.01 * (path(f[::-1], t) - path(f[::-1], t[::-1])), 0)
@@ -128,9 +129,9 @@ def test_dtw_contrast_knows_the_order():
     ]
     assert min(wanted) > 0
     np.testing.assert_allclose(wrong, np.mean(wanted), rtol=1e-4)
-    apart = contrastive.dtw_contrast(frames, texts, margin=1.0)
+    apart = contrastive.dtw_contrast(frames, texts, margin=50.0)
     # Of two long sums the difference: float32 keeps fewer digits of it.
-    np.testing.assert_allclose(apart, 1 - np.mean(wanted), rtol=1e-3)
+    np.testing.assert_allclose(apart, 50 - np.mean(wanted), rtol=1e-3)
 
 
 SAME = np.eye(5, dtype=bool)
@@ -201,11 +202,17 @@ def test_which_texts_are_equal():
 class Linear:
     """The verbs of a dual encoder, of one product each."""
 
+    def raw_image(self, params, images):
+        return images.reshape(len(images), -1) @ params["image"]
+
+    def raw_text(self, params, tokens, mask):
+        return (tokens * mask) @ params["text"] / 50
+
     def embed_image(self, params, images):
-        return contrastive._unit(images.reshape(len(images), -1) @ params["image"])
+        return contrastive._unit(self.raw_image(params, images))
 
     def embed_text(self, params, tokens, mask):
-        return contrastive._unit((tokens * mask) @ params["text"])
+        return contrastive._unit(self.raw_text(params, tokens, mask))
 
     def similarity(self, params, images, texts):
         return 7.0 * images @ texts.T
@@ -235,8 +242,10 @@ def test_objectives_are_their_losses_on_the_embeddings(name):
     batch = pair_batch("frame" if pairs or name == "clip" else name)
     same = np.eye(4, dtype=bool)
     same[0, 1] = same[1, 0] = True
-    text = model.embed_text(PARAMS, batch["tokens"], batch["mask"])
+    # The levels of SurgVLP take embeddings of any length.
+    text = model.raw_text(PARAMS, batch["tokens"], batch["mask"])
     if pairs:
+        text = contrastive._unit(text)
         image = model.embed_image(PARAMS, batch["images"])
         logits = model.similarity(PARAMS, image, text)
         wanted = {
@@ -247,11 +256,11 @@ def test_objectives_are_their_losses_on_the_embeddings(name):
         right = np.mean([same[n, at] for n, at in enumerate(nearest)])
     elif name == "clip":
         views = [batch["images"], *np.moveaxis(batch["views"], 1, 0)]
-        seen = [model.embed_image(PARAMS, view) for view in views]
+        seen = [model.raw_image(PARAMS, view) for view in views]
         wanted, right = contrastive.clip_level(seen, text, same), None
     else:
         moments = np.moveaxis(batch["frames"], 1, 0)
-        frames = np.stack([model.embed_image(PARAMS, x) for x in moments], axis=1)
+        frames = np.stack([model.raw_image(PARAMS, x) for x in moments], axis=1)
         children = np.stack([text[::-1], text], axis=1)
         if name == "step":
             wanted = contrastive.keystep_level(frames.mean(axis=1), text, children, same)
@@ -295,6 +304,6 @@ def test_levels():
     wanted += torch_info_nce(video, inner) + torch_info_nce(text, inner)
     ours = contrastive.keystep_level(frames.mean(1), B, children)
     np.testing.assert_allclose(ours, wanted / 4, rtol=1e-5)
-    wanted += 0.1 * np.asarray(contrastive.dtw_contrast(frames, children)).item()
+    wanted += 0.1 * 0.5 * np.asarray(contrastive.dtw_contrast(frames, children)).item()
     ours = contrastive.video_level(frames, B, children)
     np.testing.assert_allclose(ours, wanted / 5, rtol=1e-5)

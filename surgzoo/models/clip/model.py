@@ -5,8 +5,10 @@ Sources: arXiv 2103.00020 (CLIP), arXiv 2303.15343 and 2502.14786 (SigLIP, SigLI
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
@@ -18,6 +20,22 @@ from surgzoo.models.layers.encoder import EncoderLayer, FeedForward
 from surgzoo.models.layers.linear import Linear, linear
 from surgzoo.models.layers.norm import LayerNorm, unit
 from surgzoo.models.layers.stack import make_layers, run_layers
+
+MAX_SCALE = 100.0  # of CLIP's cosines in training, 2103.00020 section 2.5
+
+
+@jax.custom_vjp
+def _bounded(log_scale: Float[Array, ""]) -> Float[Array, ""]:
+    """At most log(MAX_SCALE). Beyond it a gradient passes that leads back, and no other."""
+    return jnp.minimum(log_scale, math.log(MAX_SCALE))
+
+
+def _bounded_back(log_scale: Float[Array, ""], gradient: Float[Array, ""]):
+    leads_on = (log_scale >= math.log(MAX_SCALE)) & (gradient < 0)  # steps go against it
+    return (jnp.where(leads_on, 0.0, gradient),)
+
+
+_bounded.defvjp(lambda log_scale: (_bounded(log_scale), log_scale), _bounded_back)
 
 
 def _layers(
@@ -175,8 +193,10 @@ class DualEncoder(nnx.Module):
     def similarity(
         self, images: Float[Array, "I E"], texts: Float[Array, "T E"]
     ) -> Float[Array, "I T"]:
-        logits = linear(images, texts.T) * jnp.exp(self.log_scale[...])
-        return logits + self.bias[...] if self.config.style == "siglip" else logits
+        cosines, log_scale = linear(images, texts.T), self.log_scale[...]
+        if self.config.style == "clip":
+            return cosines * jnp.exp(_bounded(log_scale))
+        return cosines * jnp.exp(log_scale) + self.bias[...]
 
     def image_features(self, images: Float[Array, "B H W 3"]) -> Float[Array, "B P D"]:
         """CLIP's are those behind the last layer, without a norm; SigLIP's are normed."""

@@ -102,9 +102,14 @@ class SurgVLPConfig(Architecture):
         }
 
     def processor(self, folder: str | pathlib.Path | None = None) -> SurgVLPProcessor:
-        """The processor; `folder` has vocab.txt, or is that file; default the config's."""
+        """The processor; `folder` has vocab.txt, or is that file; default the config's.
+
+        A .pth is weights alone, as published: then too it is the config's.
+        """
         from surgzoo.models.surgvlp.processor import SurgVLPProcessor
 
+        if folder is not None and pathlib.Path(folder).suffix in (".pth", ".pt"):
+            folder = None
         return SurgVLPProcessor(self, folder or self.vocab)
 
 

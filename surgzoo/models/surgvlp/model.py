@@ -130,12 +130,18 @@ class Bert(nnx.Module):
 
 
 class SurgVLP(nnx.Module):
-    """Both towers. Embeddings leave them without a norm and get length one here."""
+    """Both towers. Embeddings leave them without a norm; `embed_*` give them length one."""
 
     def __init__(self, config: SurgVLPConfig, *, rngs: nnx.Rngs):
         self.config = config
         self.vision = ResNet(config, rngs=rngs)
         self.text = Bert(config, rngs=rngs)
+
+    def raw_image(self, images: Float[Array, "B H W 3"]) -> Float[Array, "B E"]:
+        return self.vision(images).astype(jnp.float32)
+
+    def raw_text(self, tokens: Int[Array, "B S"], mask: Bool[Array, "B S"]) -> Float[Array, "B E"]:
+        return self.text(tokens, mask)
 
     def embed_image(self, images: Float[Array, "B H W 3"]) -> Float[Array, "B E"]:
         return unit(self.vision(images))

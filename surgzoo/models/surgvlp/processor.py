@@ -16,7 +16,38 @@ from surgzoo.models.surgvlp.config import SurgVLPConfig
 
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet
 _STD = np.array([0.229, 0.224, 0.225], np.float32)
+_WAY_OUT = (
+    "name the folder of the text tower's vocab.txt with model.tokenizer (Bio_ClinicalBERT for the "
+    'published weights, "shipped" for surgvlp-tiny)'
+)
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def vocab_file(path: str | pathlib.Path) -> pathlib.Path:
+    """The vocab.txt of a folder, or itself.
+
+    Raises FileNotFoundError where there is none, ValueError for weights in its place.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no {path}: the weights of a run are written with `surgzoo weights`, and a "
+            f"vocabulary alone: {_WAY_OUT}"
+        )
+    file = path / "vocab.txt" if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"no WordPiece vocabulary at {file}: {_WAY_OUT}")
+    if file.suffix != ".txt":
+        raise ValueError(f"{file} is no vocabulary, one word-piece a line, in a .txt: {_WAY_OUT}")
+    return file
+
+
+def lowers(config: SurgVLPConfig, vocab: pathlib.Path | None) -> bool:
+    """Whether texts are lowered: what lies beside the vocabulary says, else the config."""
+    beside = None if vocab is None else vocab.with_name("tokenizer_config.json")
+    if beside is None or not beside.is_file():
+        return config.input.lowercase
+    return json.loads(beside.read_text()).get("do_lower_case", config.input.lowercase)
 
 
 def letters() -> dict[str, int]:
@@ -41,19 +72,13 @@ class SurgVLPProcessor:
         self.tokenizer = None
         if vocab is None:
             return
-        lowercase = config.input.lowercase
         if str(vocab) == "shipped":
-            table, where = letters(), "the shipped vocabulary"
+            table, where, lowercase = letters(), "the shipped vocabulary", config.input.lowercase
         else:
-            where = pathlib.Path(vocab)
-            where = where / "vocab.txt" if where.is_dir() else where
-            if not where.is_file():
-                raise FileNotFoundError(f"no WordPiece vocabulary at {where}")
+            where = vocab_file(vocab)
+            lowercase = lowers(config, where)
             lines = where.read_text(encoding="utf-8").splitlines()
             table = {line.strip(): number for number, line in enumerate(lines)}
-            beside = where.with_name("tokenizer_config.json")
-            if beside.is_file():
-                lowercase = json.loads(beside.read_text()).get("do_lower_case", lowercase)
         missing = [token for token in _SPECIAL if token not in table]
         if missing:
             raise ValueError(f"{where} lacks the special tokens {', '.join(missing)}")
@@ -94,8 +119,7 @@ class SurgVLPProcessor:
         """
         if self.tokenizer is None:
             raise ValueError(
-                "this processor has no vocabulary: give processor() the folder of the text tower's "
-                "vocab.txt (Bio_ClinicalBERT for the published weights)"
+                f"this processor has no vocabulary: {_WAY_OUT}, or give that to processor()"
             )
         length = self.config.input.length
         tokens = np.full((len(texts), length), self._ids["[PAD]"], np.int32)

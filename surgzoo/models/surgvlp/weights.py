@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import pathlib
 import re
 
@@ -12,6 +14,7 @@ from surgzoo.models import key_table
 from surgzoo.models.base import Params
 from surgzoo.models.key_table import Row, conv, dense, norm
 from surgzoo.models.surgvlp.config import SurgVLPConfig
+from surgzoo.models.surgvlp.processor import letters, lowers, vocab_file
 from surgzoo.models.tensor_files import TensorFolder
 from surgzoo.models.torch_file import TorchFile
 
@@ -89,12 +92,40 @@ def load(
         return key_table.load(table(config), tensors, abstract, str(path), _IGNORE)
 
 
-def save(config: SurgVLPConfig, params: Params, folder: str | pathlib.Path) -> list[pathlib.Path]:
+def save(
+    config: SurgVLPConfig,
+    params: Params,
+    folder: str | pathlib.Path,
+    *,
+    tokenizer: str | pathlib.Path | None = None,
+) -> list[pathlib.Path]:
     """Writes float32 model.safetensors under the published keys; without BERT's unused pooler.
 
-    Raises ValueError when the parameters are not those of `config`.
+    Beside it config.json (the fields of `config`) and, where a vocabulary is known, vocab.txt and
+    tokenizer_config.json, which says whether texts are lowered: `model.weights` reads the folder
+    alone. `tokenizer` is what `SurgVLPConfig.processor` takes; default the config's.
+
+    Returns the files. Raises ValueError when the parameters are not those of `config`,
+    FileNotFoundError without vocab.txt in `tokenizer`.
     """
-    return key_table.save(table(config), params, config.build().abstract(), folder)
+    folder = pathlib.Path(folder)
+    source = config.vocab if tokenizer is None else tokenizer
+    if source is not None and pathlib.Path(source).suffix in (".pth", ".pt"):
+        source = config.vocab  # weights alone, see `processor`
+    described = {"model_type": "surgvlp"} | dataclasses.asdict(config)
+    words, lowercase = None, config.input.lowercase
+    if source == "shipped":
+        words = "\n".join(letters()) + "\n"
+    elif source is not None:
+        file = vocab_file(source)
+        words, lowercase = file.read_text(encoding="utf-8"), lowers(config, file)
+    written = key_table.save(table(config), params, config.build().abstract(), folder, described)
+    if words is not None:
+        (folder / "vocab.txt").write_text(words, encoding="utf-8")
+        described = {"tokenizer_class": "BertTokenizer", "do_lower_case": lowercase}
+        (folder / "tokenizer_config.json").write_text(json.dumps(described, indent=2) + "\n")
+        written += [folder / "vocab.txt", folder / "tokenizer_config.json"]
+    return written
 
 
 def _without_module(key: str) -> str:
