@@ -2,6 +2,7 @@
 
   surgzoo predict --endpoint=https://host/v1 --model=NAME --sources=cholec80 --out=theirs.jsonl
   surgzoo predict ... --prices=0.4,1.6 --dry_run      # what it would cost; sends nothing
+  surgzoo predict ... --tasks=next_action --history=actions.jsonl   # plan from recognised actions
   surgzoo predict --run_dir=runs/first --sources=synthsurg --out=ours.jsonl
 
 --config.NAME=VALUE changes how (ChatConfig has the names). Started again, it asks what is left.
@@ -29,6 +30,12 @@ _SCHEME = flags.DEFINE_string("scheme", "default", "split scheme of the sources"
 _PROTOCOL = flags.DEFINE_enum("protocol", "open", ["open", "choice"], "how questions are put")
 _LIMIT = flags.DEFINE_integer("limit", None, "at most so many questions a (source, task)")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "where the sources were prepared")
+_HISTORY = flags.DEFINE_string(
+    "history",
+    None,
+    "predictions of action_recognition that next_action is planned from, by a server in words and "
+    "without pictures; '' = the true actions",
+)
 _OUT = flags.DEFINE_string("out", None, "predictions file")
 _CONFIG = flags.DEFINE_string("config", None, "settings.json of another file, to ask in that way")
 _WORKERS = flags.DEFINE_integer("workers", 4, "requests at a time", lower_bound=1)
@@ -77,11 +84,14 @@ def _ask_run() -> None:
     wording = dataclasses.replace(experiment.data.wording, protocol=_PROTOCOL.value, thinking=False)
     stores = Stores(_DATA_DIR.value)
     items, wording = _questions(stores, wording)
+    evaluation = experiment.eval
+    if _HISTORY.value is not None:
+        evaluation = dataclasses.replace(evaluation, history=_HISTORY.value)
     out, settings = Path(_OUT.value), config_lib.to_dict(wording)
     asking.check_settings(out, settings)
     asking.keep_settings(out, settings)
     found = restore(_RUN_DIR.value, experiment)
-    asked = answer(found, items, stores, out, experiment.eval).questions
+    asked = answer(found, items, stores, out, evaluation).questions
     print(f"{asked} questions asked, {len(items) - asked} were answered already: {out}")
     print(_next(out, wording))
 
@@ -95,6 +105,8 @@ def _ask_server() -> None:
     from surgzoo.evaluate.predictors import cost
     from surgzoo.evaluate.predictors import endpoint as asking
     from surgzoo.evaluate.predictors.chat import Chat
+    from surgzoo.evaluate.predictors.labels import check_task
+    from surgzoo.evaluate.predictors.past import TASK, Past
     from surgzoo.evaluate.predictors.questions import check_in_words
     from surgzoo.tasks.wording import Wording
 
@@ -122,9 +134,14 @@ def _ask_server() -> None:
         tokens_field=config.tokens_field,
         extra=config.extra,
     )
-    settings = config_lib.to_dict(config)
+    settings, told, way = config_lib.to_dict(config), {}, None
+    if _HISTORY.value is not None:
+        check_task(_MODEL.value, items, TASK)
+        past = Past(_HISTORY.value, stores)
+        told, way = past.told(items), past.way
+        settings["history"] = way
     asking.check_settings(out, settings)
-    chat, done, estimate = Chat(config, stores), asking.answered(out), cost.Estimate()
+    chat, done, estimate = Chat(config, stores, told), asking.answered(out), cost.Estimate()
     for item in items:
         if item.id not in done:
             estimate.add(cost.need(item, chat, _IMAGES.value))
@@ -142,6 +159,7 @@ def _ask_server() -> None:
             out,
             image_tokens=_IMAGES.value,
             settings=settings,
+            decoding=way,
             workers=_WORKERS.value,
         )
     except KeyboardInterrupt:
@@ -202,9 +220,13 @@ def _config():
     if _CONFIG.value:
         text = Path(_CONFIG.value).read_text(encoding="utf-8")
         try:
-            config = config_lib.from_dict(ChatConfig, json.loads(text))
+            before = json.loads(text)
+            history = isinstance(before, dict) and before.pop("history", None)
+            config = config_lib.from_dict(ChatConfig, before)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{_CONFIG.value} is no settings file of predict: {error}") from None
+        if history and _HISTORY.value is None:
+            raise ValueError(f"{_CONFIG.value} was asked {history}: say --history=FILE as well")
     if flags.FLAGS["protocol"].present:
         config = dataclasses.replace(config, protocol=_PROTOCOL.value)
     for name, text in config_lib.command_line.items():

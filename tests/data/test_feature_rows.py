@@ -95,7 +95,7 @@ def test_labels_by_name_and_steps_too(data_dir, rows):
         ({}, {"features": 64}, r"14 features a frame.*model\.overrides features=14"),
         ({}, {"classes": 7}, r"7 classes, the data 14.*classes=14"),
         ({"labels": ("preparation",)}, {"classes": 1}, r"is not among data\.labels \(preparation"),
-        ({"tasks": ("phase_recognition", "step_recognition")}, {}, "a model learns one task"),
+        ({"tasks": ("phase_recognition", "step_recognition")}, {}, "learns one task"),
         ({"tasks": ("triplet_recognition",)}, {}, "not from triplet_recognition"),
         ({"features": ""}, {}, r"data\.features=NAME"),
         ({"features": "nobody"}, {}, r"no features 'nobody' of synthsurg\.small.*there: drawn"),

@@ -266,8 +266,12 @@ def test_an_oblong_frame_is_cut_to_a_square(small_data):
 def test_what_does_not_go_together_is_refused(small_data):
     for name, tasks, message in (
         ("desmoking-tiny", ("desmoking", "next_frame"), "desmoking and next_frame.*for each"),
-        ("depth-anything-v2-tiny", ("desmoking",), "makes targets, and this one makes depth"),
-        ("desmoking-tiny", ("depth_estimation",), r"makes targets \(for desmoking or next_frame"),
+        (
+            "depth-anything-v2-tiny",
+            ("desmoking",),
+            "learns from depth_estimation, not from desmoking",
+        ),
+        ("desmoking-tiny", ("depth_estimation",), "from desmoking, next_frame, not from depth_est"),
         ("desmoking-tiny", ("phase_recognition",), "learns from .*, not from phase_recognition"),
     ):
         architecture = models.get(name)()

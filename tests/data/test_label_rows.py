@@ -10,9 +10,10 @@ from surgzoo.core.contract import LabelledClip
 from surgzoo.data import feed
 from surgzoo.data.config import DataConfig, Part
 from surgzoo.data.conversations import conversations
+from surgzoo.data.histories import seen
 from surgzoo.data.media import MediaReader, Stores
 from surgzoo.data.mixture import Pools
-from surgzoo.data.rows import clips, histories, rows_of
+from surgzoo.data.rows import clips, rows_of
 from surgzoo.data.rows.balance import balanced_weights
 from surgzoo.db import ontology
 from surgzoo.db.schema import Skill
@@ -225,7 +226,7 @@ def test_what_a_question_about_the_next_action_has_seen(small_data):
         mine = [item for item in actions if item.media[0].video == stored.video.id]
         found = segments(store, stored)
         for item in (q for q in questions if q.media[0].video == stored.video.id):
-            history = histories.seen(item, mine[::-1])
+            history = seen(item, mine[::-1])
             assert [h.media[0] for h in history[-len(item.media) :]] == list(item.media)
             assert [(h.answer, h.media[0].first) for h in history] == [
                 (name, clip.first) for name, clip in found if clip
@@ -247,6 +248,6 @@ def test_a_parallel_action_that_goes_on_is_not_in_the_history(small_data):
 
     spans = [(now.first, now.count), (now.first, now.count + 1), (now.first + 1, 1)]
     spans += [(max(now.first - 1, 0), now.count + 9)]
-    kept = histories.seen(item, [action(*span) for span in spans])
+    kept = seen(item, [action(*span) for span in spans])
     assert [(k.media[0].first, k.media[0].count) for k in kept] == [(now.first, now.count)]
-    assert list(itertools.chain(histories.seen(item, []))) == []
+    assert list(itertools.chain(seen(item, []))) == []

@@ -23,10 +23,11 @@ from surgzoo.data.sampling import pick
 from surgzoo.db.enrich.cost import Prices
 from surgzoo.db.enrich.endpoint import Endpoint, GaveUpError, Pace, StoppedError
 from surgzoo.db.schema import Conversation, Media, Turn
-from surgzoo.evaluate.predictions import PredictionsError, read_predictions
+from surgzoo.evaluate.predictions import PredictionsError, PredictionWriter, read_predictions
 from surgzoo.evaluate.predictors import cost, pictures
 from surgzoo.evaluate.predictors import endpoint as asking
 from surgzoo.evaluate.predictors.chat import Chat, ChatConfig
+from surgzoo.evaluate.predictors.past import Past
 from surgzoo.evaluate.predictors.questions import in_words, questions
 from surgzoo.tasks import tasks
 from surgzoo.tasks.wording import Wording
@@ -899,9 +900,89 @@ def test_listed_choices_are_asked_and_scored(small_data, tmp_path):
     assert row["predicted"] == 9 and row["metrics"]["accuracy"] == 1
 
 
+def recognised(stores, file, share):
+    """A file of recognised actions, the true one each time with the probability `share`."""
+    said = {}
+    for item in questions(stores, [SOURCE], ["action_recognition"], "test"):
+        place = item.options.index(item.answer)
+        other = item.options[(place + 1) % len(item.options)]
+        said[item.id] = item, {item.answer: share, other: round(1 - share, 6)}
+    with PredictionWriter(file, "eyes") as writer:
+        for id, (_, scores) in said.items():
+            writer.write(id, max(scores, key=scores.get), scores=scores)
+    return said
+
+
+def test_a_server_plans_from_a_history_in_words(small_data, stores, tmp_path):
+    history, out = tmp_path / "actions.jsonl", tmp_path / "planned.jsonl"
+    said = recognised(stores, history, 0.75)
+    wanted = questions(stores, [SOURCE], ["next_action"], "test", limit=20)
+    asked = ("--tasks=next_action", "--limit=20", "--config.hint=none")
+    given = f"--history={history}"
+    with serve(lambda asked, before: "cutting") as (stub, url):
+        done = command(url, small_data, out, *asked, given)
+        assert done.returncode == 0, done.stderr
+        assert "20 requests (0 more are answered already) with 0 images" in done.stdout
+        sent = [body["messages"] for body in stub.bodies]
+        expected, lengths = [], set()
+        for item in wanted:
+            now, video = item.media[-1], item.id.split("/")[:2]
+            past = [
+                scores
+                for id, (action, scores) in said.items()
+                if id.split("/")[:2] == video and action.media[0].first <= now.first
+            ]
+            told = [", or ".join(f"{k} ({v:.0%} sure)" for k, v in one.items()) for one in past]
+            numbered = [f"{number}. {line}" for number, line in enumerate(told, start=1)]
+            lengths.add(len(past))
+            expected.append((numbered, item.prompt))
+        assert min(lengths) < 4 and max(lengths) > 9
+        found = []
+        for [message] in sent:
+            rows = message["content"].splitlines()
+            assert rows[0] == "The actions of this operation so far, in order:"
+            assert rows[-2].startswith("No clip is shown")
+            found.append((rows[1:-2], rows[-1]))
+        assert sorted(found) == sorted(expected)
+        (way,) = {line.decoding for line in lines(out).values()}
+        assert way == Past(str(history), stores).way
+        assert way.startswith("from the actions so far as eyes recognised them (actions.jsonl ")
+
+        # Answers belong to what they were asked from: no other history, nor none, goes on.
+        history.unlink()
+        recognised(stores, history, 0.5)
+        for other in ([given], ["--history="], []):
+            refused = command(url, small_data, out, *asked, *other)
+            assert refused.returncode != 0 and str(out) in refused.stderr, refused.stderr
+            assert "name another --out" in refused.stderr
+        settings = f"--config={asking.beside(out, 'settings.json')}"
+        refused = command(url, small_data, tmp_path / "new.jsonl", asked[0], settings)
+        assert refused.returncode != 0 and "say --history=FILE as well" in refused.stderr
+        refused = command(url, small_data, out, "--tasks=phase_recognition", given)
+        assert refused.returncode != 0
+        assert "m answers next_action, not phase_recognition" in refused.stderr
+        assert stub.asked.total() == 20
+
+
+def test_true_and_unread_actions_of_a_history(stores, tmp_path):
+    item = questions(stores, [SOURCE], ["next_action"], "test")[-1]
+    past = Past("", stores)
+    (actions,) = past.of([item]).values()
+    assert len(actions) > 3
+    told = past.told([item])[item.id].splitlines()[1:-1]
+    assert told == [f"{n}. {action.answer}" for n, action in enumerate(actions, start=1)]
+    assert past.way == "from the true actions so far"
+    file = tmp_path / "actions.jsonl"
+    with PredictionWriter(file, "eyes") as writer:
+        for action in actions:
+            writer.write(action.id, "no idea")
+    told = Past(str(file), stores).told([item])[item.id].splitlines()[1:-1]
+    assert told == [f"{n}. not recognised" for n in range(1, len(actions) + 1)]
+
+
 def test_a_server_is_asked_without_jax():
     """In a fresh interpreter, as a neighbouring test may have imported anything."""
-    names = ("questions", "chat", "cost", "endpoint")
+    names = ("questions", "chat", "cost", "endpoint", "labels", "past")
     program = "import sys\n" + "\n".join(
         f"import surgzoo.evaluate.predictors.{name}" for name in names
     )

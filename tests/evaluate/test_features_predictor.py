@@ -130,18 +130,22 @@ def test_few_lengths_compile(monkeypatch):
 
 
 def test_other_tasks_and_other_options_are_refused(trained, data_dir, tmp_path):
-    with pytest.raises(ValueError, match="learnt phase_recognition and nothing else: leave step"):
+    with pytest.raises(ValueError, match="answers phase_recognition, not step_recognition: set"):
         run.evaluate(trained, tasks=("phase_recognition", "step_recognition"), report=False)
     found = restore(trained, run.load_experiment(trained))
     store = Store.open(data_dir, "synthsurg", "small")
-    asked = list(conversations(store, "phase_recognition", "test"))[:2]
+    asked = list(conversations(store, "phase_recognition", "test"))[:3]
     asked[0] = dataclasses.replace(asked[0], options=asked[0].options[2:4])
     asked[1] = dataclasses.replace(asked[1], options=("laser lithotripsy",))
+    asked[2] = dataclasses.replace(asked[2], choices=asked[2].options[3:5])
     path = tmp_path / "predictions.jsonl"
     answer(found, asked, Stores(data_dir), path, EvalConfig())
-    first, second = lines(tmp_path)
+    first, second, third = lines(tmp_path)
     assert first["text"] in asked[0].options and set(first["scores"]) == set(asked[0].options)
-    assert second["text"] is None and "is an option" in second["error"]
+    assert second["text"] is None and "one of laser lithotripsy; the model knows" in second["error"]
+    # Of listed choices the likelier one, whatever else is likelier still.
+    assert third["text"] == max(asked[2].choices, key=third["scores"].get)
+    assert max(third["scores"], key=third["scores"].get) not in asked[2].choices
 
 
 def test_features_by_another_encoder_are_refused(trained, data_dir, tmp_path, small_data):

@@ -246,6 +246,6 @@ def test_frames_of_several_shapes(small_data, tmp_path, monkeypatch):
 
 def test_other_tasks_are_refused(small_data, tmp_path):
     found = restored("desmoking-tiny", "next_frame", lambda x: x)
-    with pytest.raises(ValueError, match="trained for next_frame and cannot be asked for desmok"):
+    with pytest.raises(ValueError, match="answers next_frame, not desmoking: set eval"):
         ask(found, small_data, tmp_path, "desmoking")
     assert not list(tmp_path.iterdir())

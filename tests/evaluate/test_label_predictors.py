@@ -16,7 +16,7 @@ from surgzoo.db import ontology
 from surgzoo.db.store import Store
 from surgzoo.evaluate import run
 from surgzoo.evaluate.predictions import PredictionsError
-from surgzoo.evaluate.predictors import histories
+from surgzoo.evaluate.predictors import past
 from surgzoo.evaluate.predictors.local import restore
 from surgzoo.evaluate.scores import Scores
 from surgzoo.models.build import model_config
@@ -154,6 +154,11 @@ def by_hand(found, labels, vectors):
     return np.asarray(jax.nn.softmax(found.model.plan(found.params, row)))[0, len(vectors)]
 
 
+def known_by(path):
+    """The way of answers that were planned from a file."""
+    return past.Past(str(path), None).way
+
+
 def check(planner, small_data, path, way, vector):
     found = restore(planner, run.load_experiment(planner))
     labels = found.meta["rows"]["labels"]
@@ -182,7 +187,7 @@ def test_planning_from_the_truth(planner, small_data):
     def vector(id, labels):
         return np.array([name == actions[id].answer for name in labels], "f")
 
-    check(planner, small_data, result.folder / "predictions.jsonl", histories.TRUE, vector)
+    check(planner, small_data, result.folder / "predictions.jsonl", past.TRUE, vector)
     assert "from the true actions so far" in result.table
 
 
@@ -195,7 +200,8 @@ def test_planning_from_what_was_recognised(planner, small_data, recognised):
         row = np.array([given[id][name] for name in labels])
         return row / row.sum()
 
-    way = "from the actions so far as bsa-tiny/toy@3 recognised them"
+    way = known_by(recognised)
+    assert way.startswith("from the actions so far as bsa-tiny/toy@3 recognised them (predictions.")
     check(planner, small_data, result.folder / "predictions.jsonl", way, vector)
     # Another history is another way: it does not go on in the same file.
     with pytest.raises(PredictionsError, match="decoded in another way"):
@@ -206,6 +212,58 @@ def test_planning_from_what_was_recognised(planner, small_data, recognised):
             result.folder / "predictions.jsonl",
             EvalConfig(),
         )
+
+
+def test_a_plan_belongs_to_the_answers_that_it_was_made_from(planner, recognised, tmp_path):
+    """Of one recogniser: another file, and other contents of the same."""
+    (planner / "eval-test-recognised" / "predictions.jsonl").unlink(missing_ok=True)
+    said, history = lines(recognised), tmp_path / "history.jsonl"
+
+    def write(items):
+        history.write_text("".join(json.dumps(line) + "\n" for line in items))
+
+    write(said)
+    path = run.evaluate(planner, report=False, history=str(history)).folder / "predictions.jsonl"
+    whole = path.read_text()
+    path.write_text("".join(whole.splitlines(keepends=True)[:9]))
+    # The same answers, told in another order and at another speed, are gone on with.
+    write([line | {"latency": 9.0} for line in reversed(said)])
+    run.evaluate(planner, report=False, history=str(history))
+    planned = [
+        [(x["id"], x["text"]) for x in map(json.loads, text.splitlines())]
+        for text in (whole, path.read_text())
+    ]
+    assert planned[0] == planned[1]
+    with pytest.raises(PredictionsError, match=r"predictions\.jsonl holds .*history\.jsonl"):
+        run.evaluate(planner, report=False, history=str(recognised))
+    said[5]["scores"] = dict.fromkeys(said[5]["scores"], 0.5)
+    write(said)
+    with pytest.raises(PredictionsError, match=r"history\.jsonl .* Write to another file, or rem"):
+        run.evaluate(planner, report=False, history=str(history))
+    path.unlink()
+
+
+def test_a_question_without_a_known_name_costs_its_answer(
+    planner, video_model, small_data, tmp_path
+):
+    for folder, task in ((video_model, "action_recognition"), (planner, "next_action")):
+        found = restore(folder, run.load_experiment(folder))
+        items = list(asked(small_data, task).values())[:5]
+        items[1] = dataclasses.replace(items[1], options=("laser", "stent"))
+        items[3] = dataclasses.replace(items[3], choices=items[3].options[4:6])
+        path = tmp_path / f"{task}.jsonl"
+        run.answer(found, items, Stores(small_data), path, EvalConfig(batch_size=2))
+        said = {line["id"]: line for line in lines(path)}
+        assert set(said) == {item.id for item in items}
+        wrong = said[items[1].id]
+        assert wrong["text"] is None and "one of laser, stent; the model knows" in wrong["error"]
+        assert said[items[3].id]["text"] in items[3].choices
+        assert all(said[item.id]["error"] is None for item in (items[0], items[2], items[4]))
+
+
+def test_a_history_is_for_planners(video_model, recognised):
+    with pytest.raises(ValueError, match=r"is for models that plan from one; .* reads clips"):
+        run.evaluate(video_model, report=False, history=str(recognised))
 
 
 def test_histories_of_texts_and_incomplete_ones(planner, small_data, recognised, tmp_path):
@@ -224,7 +282,7 @@ def test_histories_of_texts_and_incomplete_ones(planner, small_data, recognised,
             return np.full(len(labels), 1 / len(labels))
         return np.array([name == words[id] for name in labels], "f")
 
-    way = "from the actions so far as bsa-tiny/toy@3 recognised them"
+    way = known_by(texts)
     check(planner, small_data, path, way, vector)
     path.unlink()
     texts.write_text("".join(json.dumps(line) + "\n" for line in short[1:]))

@@ -65,6 +65,19 @@ class Rows(abc.ABC):
         """What evaluation must know, for the checkpoint's meta. JSON-like."""
         return {"labels": list(self.labels)}
 
+    def only_task(self) -> str:
+        """What the mixture asks for, "" of an empty one, of a model that is not told what is asked.
+
+        Raises ValueError when it asks for several things.
+        """
+        asked = sorted({part.task for part in self.config.mixture})
+        if len(asked) > 1:
+            raise ValueError(
+                f"the mixture asks for {' and '.join(asked)}: this model is not told what is asked "
+                "and learns one task. Train a model for each"
+            )
+        return "".join(asked)
+
     def learn_labels(self, conversations: Iterable[Conversation]) -> None:
         """Sets `labels` to the config's, or to the options of the conversations as they come."""
         if not self.labels:

@@ -25,12 +25,7 @@ class FeatureRows(Rows):
 
     def __init__(self, config: Any, architecture: Any, processor: Any):
         super().__init__(config, architecture, processor)
-        asked = sorted({part.task for part in config.mixture})
-        if len(asked) > 1:
-            raise ValueError(
-                f"the mixture has {' and '.join(asked)}: a frame has one label here, so a model "
-                "learns one task; train another one for the other"
-            )
+        self.task = self.only_task()
         self._encoder = ""
 
     def spec(self) -> Spec:
@@ -90,8 +85,7 @@ class FeatureRows(Rows):
 
     def meta(self) -> dict[str, Any]:
         """The labels, the task and the encoder whose features were learnt from."""
-        task = self.config.mixture[0].task if self.config.mixture else ""
-        return super().meta() | {"task": task, "encoder": self._encoder}
+        return super().meta() | {"task": self.task, "encoder": self._encoder}
 
     def _number(self, conversation: Conversation) -> int:
         """Raises ValueError for a label that has no number."""

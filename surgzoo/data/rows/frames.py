@@ -47,23 +47,17 @@ class FrameRows(Rows):
     """
 
     by = "media"
-    tasks = tuple(TARGETS)
 
     def __init__(self, config: DataConfig, architecture: Any, processor: Any):
+        self.makes = architecture.makes
+        self.tasks = tuple(task for task, target in TARGETS.items() if target == self.makes)
+        if config.mixture and not self.tasks:
+            raise ValueError(
+                f"this model makes {self.makes}, which no task has the truth of; tasks have "
+                f"{', '.join(dict.fromkeys(TARGETS.values()))}"
+            )
         super().__init__(config, architecture, processor)
-        asked = sorted({part.task for part in config.mixture})
-        if len(asked) > 1:
-            raise ValueError(
-                f"the mixture asks for {' and '.join(asked)}: a model that reads frames is not "
-                "told what is asked and learns one thing. Train a model for each"
-            )
-        self.task, self.makes = "".join(asked), architecture.makes
-        if asked and TARGETS[self.task] != self.makes:
-            fitting = [task for task, target in TARGETS.items() if target == self.makes]
-            raise ValueError(
-                f"{self.task} needs a model that makes {TARGETS[self.task]}, and this one makes "
-                f"{self.makes}" + (f" (for {' or '.join(fitting)})" if fitting else "")
-            )
+        self.task = self.only_task()
         self.side = processor.size(1, 1)
 
     def spec(self) -> Spec:

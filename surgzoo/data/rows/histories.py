@@ -1,4 +1,4 @@
-"""Rows of a video's actions in order, and the history that a question about the next one has."""
+"""Rows of a video's actions in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from surgzoo.core.contract import History
-from surgzoo.data.conversations import address
+from surgzoo.data.histories import in_order
 from surgzoo.data.media import Stores
 from surgzoo.data.rows.base import Rows, Spec
 from surgzoo.db.schema import Conversation
@@ -17,24 +17,6 @@ from surgzoo.db.schema import Conversation
 SURE = (0.3, 1.0)  # least probability of the action that is taken for the right one
 WRONG = 0.1  # share of actions that are taken for any other
 SPREAD = 0.3  # concentration of the rest of the probabilities: a few actions get most of it
-
-
-def in_order(items: Iterable[Conversation]) -> list[Conversation]:
-    """Questions of one video by the place at which they begin."""
-    return sorted(items, key=lambda item: (address(item.id)[3], address(item.id)[5]))
-
-
-def seen(question: Conversation, actions: Iterable[Conversation]) -> list[Conversation]:
-    """Of a video's questions about actions those that the question's last clip comes after or
-    shows, in order: nothing in them goes on when that clip is over, or begins after it began."""
-    now = question.media[-1]
-    end = now.first + now.count
-    return in_order(
-        item
-        for item in actions
-        for clip in item.media[-1:]
-        if clip.first <= now.first and clip.first + clip.count <= end
-    )
 
 
 def doubted(

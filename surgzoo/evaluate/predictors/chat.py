@@ -1,7 +1,8 @@
 """A conversation as the messages of a chat API: the pictures, what was said before, the question.
 
 The media stand before the text of the first user turn, as in training (`data/pipeline.py`). The
-true answer is left out; an exchange that the question comes after is kept.
+true answer is left out; an exchange that the question comes after is kept. Where a question has a
+history in words (`past.py`), that stands before it in the place of the media.
 """
 
 from __future__ import annotations
@@ -106,17 +107,20 @@ class ChatConfig:
 
 
 class Chat:
-    """Makes messages; safe to use from several threads."""
+    """Makes messages; safe to use from several threads.
 
-    def __init__(self, config: ChatConfig, stores: Stores):
-        self.config, self._stores = config, stores
+    `told`: id of a question -> what it is told in the place of its media.
+    """
+
+    def __init__(self, config: ChatConfig, stores: Stores, told: Mapping[str, str] | None = None):
+        self.config, self._stores, self._told = config, stores, told or {}
         if config.clips == "mp4" and not pictures.can_encode():
             raise ValueError("this PyAV cannot encode H.264: send clips as frames, or as jpegs")
 
     def __call__(self, conversation: Conversation) -> list[Message]:
         """The messages. Raises MediaError for a frame that cannot be decoded and for media that are
         no pictures."""
-        parts = [part for media in conversation.media for part in self._parts(media)]
+        parts = [part for media in self._media(conversation) for part in self._parts(media)]
         messages: list[Message] = []
         for role, text in self.texts(conversation):
             if role == "user" and parts:
@@ -132,6 +136,8 @@ class Chat:
         if turns[-1].role == "assistant":
             turns.pop()
         said = [(turn.role, turn.text) for turn in turns]
+        if told := self._told.get(conversation.id):
+            said[-1] = (said[-1][0], f"{told}\n{said[-1][1]}")
         if hint := self._hint(conversation):
             said[-1] = (said[-1][0], f"{said[-1][1]}\n{hint}")
         return [("system", self.config.system), *said] if self.config.system else said
@@ -139,11 +145,14 @@ class Chat:
     def sizes(self, conversation: Conversation) -> list[tuple[int, int]]:
         """(width, height) of every picture that is sent, as its video says; nothing is decoded."""
         found = []
-        for media in conversation.media:
+        for media in self._media(conversation):
             video = self._stores(media.source, media.config).video(media.video).video
             size = pictures.scaled_size(video.width, video.height, self.config.largest)
             found += [size] * len(self._shown(media))
         return found
+
+    def _media(self, conversation: Conversation) -> tuple[Media, ...]:
+        return () if conversation.id in self._told else conversation.media
 
     def _hint(self, conversation: Conversation) -> str:
         if self.config.hint == "none":

@@ -20,7 +20,7 @@ from surgzoo.data.rows.clips import ClipFrames
 from surgzoo.db.schema import Conversation
 from surgzoo.evaluate.predict import Throughput
 from surgzoo.evaluate.predictions import PredictionWriter
-from surgzoo.evaluate.predictors.labels import check_task, choose, labels_of
+from surgzoo.evaluate.predictors.labels import check_task, labels_of, write_choice
 from surgzoo.train.experiment import EvalConfig
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ def answer(
     path: str | Path,
     settings: EvalConfig,
 ) -> Throughput:
-    """As `local.answer`. A clip that cannot be read gets a line with its error and no text."""
-    check_task(found, conversations, TASK)
+    """As `local.answer`. A clip that cannot be read, and a question that admits none of the
+    model's actions, gets a line with its error and no text."""
+    check_task(found.name, conversations, TASK)
     labels, read = labels_of(found), ClipFrames(stores, found.processor)
     judge = jax.jit(_judge(found.model))
     size = parallel.whole_batch(settings.batch_size, found.mesh)
@@ -66,11 +67,11 @@ def answer(
                 said, doubt = jax.device_get(judge(found.params, given["video"]))
                 took = time.perf_counter() - clock
                 for number, item in enumerate(items):
-                    text, scores = choose(item, labels, said[number])
-                    writer.write(
-                        item.id,
-                        text,
-                        scores=scores,
+                    write_choice(
+                        writer,
+                        item,
+                        labels,
+                        said[number],
                         uncertainty=None if doubt is None else round(float(doubt[number]), 6),
                         latency=round(took / len(items), 6),
                     )

@@ -127,6 +127,7 @@ def predict(
     *,
     image_tokens: str = "patch28",
     settings: Mapping[str, Any] | None = None,
+    decoding: str | None = None,
     workers: int = 4,
 ) -> Outcome:
     """Appends one line a conversation to `path`, in the order in which answers arrive.
@@ -139,6 +140,7 @@ def predict(
       ledger: counts what is spent, and holds it below its limit.
       image_tokens: the rule of `cost.IMAGES` by which a picture is estimated.
       settings: how the questions are put; a file with other settings is not continued.
+      decoding: written with every answer; a file with other ways of decoding is not continued.
       workers: requests under way at a time.
 
     Raises PredictionsError when the file cannot be continued, OSError when it cannot be written.
@@ -146,11 +148,14 @@ def predict(
     path = Path(path)
     settings = {} if settings is None else settings
     check_settings(path, settings)
-    with _held(path), PredictionWriter(path, endpoint.model) as writer:
+    ways = {decoding} if decoding else None
+    with _held(path), PredictionWriter(path, endpoint.model, ways) as writer:
         heard = any(item.text is not None for item in read_predictions(path))
         todo = [item for item in conversations if item.id not in writer.done]
         keep_settings(path, settings)
-        run = _Run(chat, endpoint, ledger, writer, image_tokens, workers, len(todo), heard)
+        run = _Run(
+            chat, endpoint, ledger, writer, image_tokens, workers, len(todo), heard, decoding
+        )
         try:
             run.all(todo)
         finally:
@@ -181,9 +186,11 @@ class _Run:
         workers: int,
         total: int,
         heard: bool,
+        decoding: str | None,
     ):
         self._chat, self._endpoint, self._ledger = chat, endpoint, ledger
         self._writer, self._image_tokens, self._workers = writer, image_tokens, workers
+        self._decoding = decoding
         self.outcome = Outcome(asked=total)
         self._stopped = threading.Event()
         self._lock = threading.Lock()  # of everything below, the writer and the outcome
@@ -320,7 +327,7 @@ class _Run:
         self, id: str, text: str | None, error: str | None, latency: float | None = None
     ) -> None:
         with self._lock:
-            self._writer.write(id, text, error=error, latency=latency)
+            self._writer.write(id, text, error=error, latency=latency, decoding=self._decoding)
             self.outcome.answered += text is not None
             self.outcome.wrong += text is None
 

@@ -17,6 +17,7 @@ from surgzoo.data.media import Stores
 from surgzoo.db.schema import Conversation
 from surgzoo.evaluate.predict import Throughput
 from surgzoo.evaluate.predictions import PredictionWriter
+from surgzoo.evaluate.predictors.labels import check_task, labels_of, write_choice
 from surgzoo.evaluate.predictors.local import Restored
 from surgzoo.train.experiment import EvalConfig
 
@@ -38,13 +39,8 @@ def answer(
     """
     del settings  # nothing is drawn or written
     rows = found.meta["rows"]
-    labels: list[str] = rows["labels"]
-    others = sorted({c.task for c in conversations if c.task != rows["task"]})
-    if others:
-        raise ValueError(
-            f"{found.name} has learnt {rows['task']} and nothing else: leave {', '.join(others)} "
-            "out of the tasks"
-        )
+    labels = labels_of(found)
+    check_task(found.name, conversations, rows["task"])
     features = FeatureStores(stores, found.data.features)
     videos: dict[tuple[str, str, str], list[Conversation]] = {}
     for conversation in conversations:
@@ -64,14 +60,8 @@ def answer(
             shares = np.asarray(label(found.params, _padded(features(source, config).read(video))))
             took = time.perf_counter() - clock
             for item in asked:
-                scores = _scores(shares[0, address(item.id)[3]], labels, item.options)
-                best = max(scores, key=scores.__getitem__, default=None)
-                error = None
-                if best is None:
-                    error = f"none of the model's labels ({', '.join(labels)}) is an option"
                 late = round(took / len(asked), 6)
-                rounded = {name: round(share, 6) for name, share in scores.items()}
-                writer.write(item.id, best, error=error, latency=late, scores=rounded or None)
+                write_choice(writer, item, labels, shares[0, address(item.id)[3]], latency=late)
             did.questions += len(asked)
             did.device += took
     did.seconds = time.perf_counter() - begun
@@ -94,12 +84,3 @@ def _padded(features: Float[np.ndarray, "T F"]) -> Float[np.ndarray, "1 L F"]:
     while length < len(features):
         length *= 2
     return np.pad(features, [(0, length - len(features)), (0, 0)])[None]
-
-
-def _scores(
-    shares: Float[np.ndarray, " C"], labels: Sequence[str], options: Sequence[str]
-) -> dict[str, float]:
-    """What the model gives to each option that is one of its labels."""
-    return {
-        name: float(share) for name, share in zip(labels, shares, strict=True) if name in options
-    }

@@ -28,6 +28,7 @@ from surgzoo.db.derive.depth import encoded, stretched
 from surgzoo.db.schema import Conversation
 from surgzoo.evaluate.predict import Throughput
 from surgzoo.evaluate.predictions import PredictionWriter
+from surgzoo.evaluate.predictors.labels import check_task
 from surgzoo.train.experiment import EvalConfig
 
 if TYPE_CHECKING:
@@ -68,11 +69,7 @@ def answer(
     Raises ValueError for tasks that the model was not trained for, PredictionsError when the file
     holds the answers of another model.
     """
-    trained = found.meta["rows"]["task"]
-    if wrong := sorted({item.task for item in conversations} - {trained}):
-        raise ValueError(
-            f"{found.name} was trained for {trained} and cannot be asked for {', '.join(wrong)}"
-        )
+    check_task(found.name, conversations, found.meta["rows"]["task"])
     path = Path(path)
     draw = Pictures(found, path.parent)
     read = MediaReader(stores).read

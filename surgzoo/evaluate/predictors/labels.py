@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
 from surgzoo.db.schema import Conversation
+from surgzoo.evaluate.predictions import PredictionWriter
 
 if TYPE_CHECKING:
     from surgzoo.evaluate.predictors.local import Restored
@@ -25,12 +26,12 @@ def labels_of(found: Restored) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def check_task(found: Restored, conversations: Sequence[Conversation], task: str) -> None:
-    """Raises ValueError when another task is asked for."""
+def check_task(name: str, conversations: Sequence[Conversation], task: str) -> None:
+    """Raises ValueError when the model `name` is asked for another task."""
     others = sorted({item.task for item in conversations} - {task})
     if others:
         raise ValueError(
-            f"{found.name} answers {task}, not {', '.join(others)}: set eval.tasks or --tasks"
+            f"{name} answers {task}, not {', '.join(others)}: set eval.tasks or --tasks"
         )
 
 
@@ -51,3 +52,19 @@ def choose(
             f"knows {', '.join(labels)}"
         )
     return max(admitted, key=known.__getitem__), scores
+
+
+def write_choice(
+    writer: PredictionWriter,
+    item: Conversation,
+    labels: Sequence[str],
+    probabilities: Float[np.ndarray, " C"],
+    **more: Any,
+) -> None:
+    """Appends what `choose` finds, or a line with its error and no text; `more` as in `write`."""
+    try:
+        text, scores = choose(item, labels, probabilities)
+    except ValueError as error:
+        writer.write(item.id, None, error=str(error), **more)
+    else:
+        writer.write(item.id, text, scores=scores, **more)

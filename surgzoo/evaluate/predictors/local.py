@@ -148,6 +148,11 @@ def answer(
             f"prompts ({settings.prompts}) are for models that compare pictures with texts; "
             f"{found.name} reads {reads}"
         )
+    if settings.history and reads != "histories":
+        raise ValueError(
+            f"a history ({settings.history}) is for models that plan from one; {found.name} reads "
+            f"{reads}"
+        )
     if reads != "turns":
         if reads not in ANSWERS:
             raise ValueError(f"nobody asks models that read '{reads}'; there are {list(ANSWERS)}")
