@@ -794,7 +794,13 @@ def test_ctrl_c_keeps_what_is_under_way(small_data, stores, phases, known, tmp_p
             *("--model=m", f"--sources={SOURCE}", "--tasks=phase_recognition", "--limit=24"),
             *(f"--data_dir={small_data}", f"--out={out}", "--key_env=NONE"),
         ]
-        run = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+        run = subprocess.Popen(
+            arguments,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Tests that were started in the background hand down that SIGINT is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         while stub.answered.total() < 5:
             assert run.poll() is None
             time.sleep(0.01)
