@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from surgzoo.core import parallel
+from surgzoo.core.contract import Bucket
 from surgzoo.core.registry import resolve
 from surgzoo.data.config import DataConfig
 from surgzoo.data.media import Stores
@@ -54,12 +55,16 @@ class Restored:
 def restore(run_dir: str | Path, experiment: Experiment, step: int | None = None) -> Restored:
     """The model of a run, of its newest checkpoint by default.
 
-    Raises FileNotFoundError when there is none.
+    Its processor also has the rows of training: what fitted one of those can be asked. Raises
+    FileNotFoundError when there is no checkpoint.
     """
     mesh = parallel.make_mesh(**dataclasses.asdict(experiment.mesh))
     architecture = model_config(experiment.model.name, experiment.model.overrides)
     model = architecture.build()
     processor = architecture.processor(experiment.model.tokenizer or experiment.model.weights)
+    if architecture.reads == "turns":
+        trained = Bucket(*experiment.data.bucket)
+        processor.buckets = tuple(sorted({*processor.buckets, trained}))
     folder = Path(run_dir) / "checkpoints"
     checkpoints = Checkpointer(folder)
     step = step if step is not None else checkpoints.latest

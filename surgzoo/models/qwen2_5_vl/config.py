@@ -152,7 +152,7 @@ class Qwen25VLConfig(Architecture):
 
     def row(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """In the smallest bucket with room for a picture."""
-        tokens, patches = next(bucket for bucket in self.input.buckets if bucket.patches)
+        tokens, patches = next(bucket for bucket in self.input.buckets if bucket[1])
         return {
             "tokens": ((tokens,), "int32"),
             "positions": ((3, tokens), "int32"),
