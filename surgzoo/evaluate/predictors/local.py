@@ -18,6 +18,7 @@ from surgzoo.db.schema import Conversation
 from surgzoo.decode.settings import Decoding
 from surgzoo.evaluate.predict import Throughput, predict
 from surgzoo.models.build import model_config
+from surgzoo.train import adapter
 from surgzoo.train.checkpoint import Checkpointer
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig
 
@@ -85,9 +86,10 @@ def from_weights(settings: ModelConfig) -> Restored:
     if not settings.weights:
         raise ValueError(f"{settings.name} has no weights: name the folder that holds them")
     mesh = parallel.make_mesh()
+    settings = adapter.with_lora(settings)
     architecture = model_config(settings.name, settings.overrides)
     model = architecture.build()
-    params = architecture.load_weights(settings.weights, _placed(model, mesh), jax.random.key(0))
+    params = adapter.load_weights(settings, architecture, _placed(model, mesh), jax.random.key(0))
     processor = architecture.processor(settings.tokenizer)
     name = f"{settings.name}/{Path(settings.weights).resolve().name}"
     return Restored(name, 0, {}, model, params, processor, mesh, DataConfig())
