@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -19,14 +20,15 @@ from surgzoo.db.store import Store
 from surgzoo.decode.settings import Decoding
 from surgzoo.evaluate import findings, run
 from surgzoo.evaluate.predictions import PredictionsError
-from surgzoo.evaluate.predictors.local import read_decoding
+from surgzoo.evaluate.predictors.local import answer, read_decoding, restore, to_answer
 from surgzoo.evaluate.predictors.questions import questions, take
 from surgzoo.evaluate.scores import Scores
 from surgzoo.models import models
 from surgzoo.models.build import model_config
 from surgzoo.models.card import model_card
-from surgzoo.train.experiment import EvalConfig
+from surgzoo.train.experiment import EvalConfig, OptimConfig
 from surgzoo.train.loop import train
+from surgzoo.train.state import flatten
 from tests.train.toy_run import experiment
 
 TASKS = ("phase_recognition", "instrument_recognition")
@@ -145,6 +147,39 @@ def test_media_are_shown_as_the_run_was_trained(trained, tmp_path, monkeypatch):
     run.evaluate(trained, report=False)
     expected = VideoConfig(policy="last", max_frames=5, tokens=80)
     assert shown == [("fast", expected), ("exact", VideoConfig())]
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_merged_and_cast_once_the_answers_are_the_same(tmp_path, small_data, lora):
+    """Adapters in float32, where merging rounds least; without them bfloat16, bit for bit."""
+    toy = experiment(small_data, optim=OptimConfig(lr=1e-2, warmup_steps=0), steps=2)
+    dtype = "float32" if lora else "bfloat16"
+    change = {"lora": {"rank": 2, "targets": ".*"}} if lora else {"compute_dtype": dtype}
+    model = dataclasses.replace(
+        toy.model,
+        overrides={**toy.model.overrides, **change},
+        trainable="lora_" if lora else ".*",
+    )
+    toy = dataclasses.replace(toy, model=model)
+    train(toy, tmp_path / "run")
+    found = restore(tmp_path / "run", toy)
+    ready = to_answer(found)
+    for path, leaf in flatten(ready.params).items():
+        assert "lora_" not in path and (leaf.ndim < 2 or leaf.dtype == dtype), path
+    again = to_answer(ready)
+    assert jax.tree.structure(again.params) == jax.tree.structure(ready.params)
+    stores = Stores(small_data)
+    items = questions(stores, ("synthsurg.small",), TASKS, "test", limit=8)
+    settings = EvalConfig(batch_size=8, max_new_tokens=8)
+    said = []
+    for name, one in (("found", found), ("ready", ready)):
+        answer(one, items, stores, tmp_path / name, settings)
+        text = (tmp_path / name).read_text().splitlines()
+        said.append({line["id"]: line["text"] for line in map(json.loads, text)})
+    assert len(said[0]) == 16 and said[0] == said[1]
+    if lora:  # and the adapters do something
+        plain = {**flatten(found.params)}
+        assert any(np.abs(plain[path]).max() > 0 for path in plain if path.endswith("lora_b"))
 
 
 def test_a_clip_that_only_the_rows_of_training_hold_is_asked(tmp_path, small_data):

@@ -15,9 +15,12 @@ from surgzoo.core.registry import resolve
 from surgzoo.data.config import DataConfig
 from surgzoo.data.media import Stores
 from surgzoo.db.schema import Conversation
+from surgzoo.decode.loop import for_decoding, layers_side_by_side
 from surgzoo.decode.settings import Decoding
 from surgzoo.evaluate.predict import Throughput, predict
+from surgzoo.models.base import Model
 from surgzoo.models.build import model_config
+from surgzoo.models.layers.lora import merge_lora
 from surgzoo.train import adapter
 from surgzoo.train.checkpoint import Checkpointer
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig
@@ -93,6 +96,28 @@ def from_weights(settings: ModelConfig) -> Restored:
     processor = architecture.processor(settings.tokenizer)
     name = f"{settings.name}/{Path(settings.weights).resolve().name}"
     return Restored(name, 0, {}, model, params, processor, mesh, DataConfig())
+
+
+def to_answer(found: Restored) -> Restored:
+    """The same model as answers are decoded with: adapters merged, layers side by side, kernels in
+    the compute dtype. Of a model that reads no turns as it is.
+
+    Done once, decoding finds nothing left to do in each batch; and who keeps only the result holds
+    no float32 parameters and no second copy beside them.
+    """
+    config = found.model.config
+    if config.reads != "turns":
+        return found
+    lora = getattr(config, "lora", None)
+    plain = {} if lora is None else {"lora": None}
+    model = layers_side_by_side(Model(dataclasses.replace(config, **plain), found.model.module))
+
+    def prepare(params):
+        return for_decoding(model, params if lora is None else merge_lora(params, lora))
+
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, _placed(model, found.mesh))
+    params = jax.jit(prepare, out_shardings=shardings)(found.params)
+    return dataclasses.replace(found, model=model, params=params)
 
 
 def _placed(model: Any, mesh: Any) -> Any:
