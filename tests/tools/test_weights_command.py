@@ -1,5 +1,7 @@
 """surgzoo weights: a tiny LoRA run, whose weights transformers and peft load with our logits."""
 
+import json
+import shutil
 import subprocess
 import sys
 
@@ -74,6 +76,7 @@ def test_merged_weights_load_in_transformers(tuned, base, ours, tmp_path):
     done = surgzoo(f"--run_dir={tuned}", f"--out={tmp_path}", "--dtype=float32")
     assert done.returncode == 0, done.stderr
     assert "step 2 of toy, merged" in done.stdout
+    assert "note: in training, text after a clip" in done.stdout
     tokens, expected = ours
     load = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained
     np.testing.assert_allclose(theirs(load(tmp_path), tokens), expected, atol=1e-4, rtol=0)
@@ -98,6 +101,15 @@ def test_the_adapter_loads_in_peft(tuned, base, ours, tmp_path):
     model = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(named)
     model = peft.PeftModel.from_pretrained(model, tmp_path)
     np.testing.assert_allclose(theirs(model, tokens), expected, atol=1e-4, rtol=0)
+
+
+def test_no_note_where_text_follows_clips_as_in_transformers(tuned, tmp_path):
+    run = shutil.copytree(tuned, tmp_path / "run")
+    saved = json.loads((run / "config.json").read_text())
+    saved["model"]["overrides"]["input.text_after_time"] = False
+    (run / "config.json").write_text(json.dumps(saved))
+    done = surgzoo(f"--run_dir={run}", f"--out={tmp_path / 'out'}", "--form=adapter")
+    assert done.returncode == 0 and "note:" not in done.stdout, done.stdout + done.stderr
 
 
 def test_mistakes_get_a_way_out(tuned, tmp_path):
