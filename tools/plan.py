@@ -41,8 +41,10 @@ def main(argv: list[str]) -> None:
     import dataclasses
 
     from surgzoo.core import parallel
+    from surgzoo.train import adapter
     from surgzoo.train import plan as plan_lib
 
+    experiment = dataclasses.replace(experiment, model=adapter.with_lora(experiment.model))
     if _DEVICES.value and not _COMPILE.value:
         mesh = plan_lib.planned_mesh(experiment, _DEVICES.value)
     else:

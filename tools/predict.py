@@ -77,7 +77,7 @@ def _ask_run() -> None:
         raise ValueError(f"--{(given or ['config'])[0]} is for a server (--endpoint), not a run")
     from surgzoo.data.media import Stores
     from surgzoo.evaluate.predictors import endpoint as asking
-    from surgzoo.evaluate.predictors.local import answer, restore
+    from surgzoo.evaluate.predictors.local import answer, restore, to_answer
     from surgzoo.evaluate.run import load_experiment
 
     experiment = load_experiment(Path(_RUN_DIR.value))
@@ -90,7 +90,7 @@ def _ask_run() -> None:
     out, settings = Path(_OUT.value), config_lib.to_dict(wording)
     asking.check_settings(out, settings)
     asking.keep_settings(out, settings)
-    found = restore(_RUN_DIR.value, experiment)
+    found = to_answer(restore(_RUN_DIR.value, experiment))
     asked = answer(found, items, stores, out, evaluation).questions
     print(f"{asked} questions asked, {len(items) - asked} were answered already: {out}")
     print(_next(out, wording))

@@ -61,6 +61,12 @@ def main(argv: list[str]) -> None:
             if source.is_file() and source.resolve() != (out / name).resolve():
                 shutil.copyfile(source, out / name)
     print(f"step {found.step} of {experiment.name}, {_FORM.value}: {out}")
+    if getattr(getattr(found.model.config, "input", None), "text_after_time", False):
+        print(
+            "note: in training, text after a clip went on after the clip's last moment "
+            "(input.text_after_time=True). transformers from 5.3 on places it after the largest "
+            "row or column, which differs for clips that last longer than their grid is wide"
+        )
 
 
 def _options(config, settings) -> dict[str, str | None]:

@@ -19,7 +19,7 @@ from surgzoo.evaluate.benchmarks import running
 from surgzoo.evaluate.benchmarks.definition import Protocol
 from surgzoo.evaluate.benchmarks.result import BenchmarkResult
 from surgzoo.evaluate.predictions import read_predictions
-from surgzoo.evaluate.predictors.local import Restored, answer, decoding_of, restore
+from surgzoo.evaluate.predictors.local import Restored, answer, decoding_of, restore, to_answer
 from surgzoo.evaluate.predictors.questions import questions
 from surgzoo.evaluate.report import report as write_report
 from surgzoo.evaluate.report import tables
@@ -81,7 +81,7 @@ def evaluate(
         wording=wording,
         limit=settings.limit,
     )
-    found = restore(run_dir, experiment, step)
+    found = to_answer(restore(run_dir, experiment, step))
     name = found.name
     validation = _validation(run_dir, found, settings)
     answer(found, items, stores, folder / "predictions.jsonl", settings)
@@ -171,7 +171,7 @@ def evaluate_benchmark(
     )
     if not asked.truths:
         raise ValueError(f"nothing to ask of {name}:\n{running.describe(asked)}")
-    found = restore(run_dir, experiment, step)
+    found = to_answer(restore(run_dir, experiment, step))
     folder = run_dir / f"bench-{name}-{asked.protocol}{decoding.tag()}{_prompts_tag(settings)}"
     path = folder / "predictions.jsonl"
     answer(found, asked.conversations(), Stores(asked.data_dir), path, settings)

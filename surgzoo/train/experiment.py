@@ -19,6 +19,7 @@ class ModelConfig:
     Attributes:
       overrides: fields of the model's config, e.g. {"compute_dtype": "bfloat16"}; nested with dots.
       weights: Hugging Face folder to start from; None = random weights.
+      adapter: folder of an adapter in peft's form that is put onto `weights` (`train/adapter.py`).
       tokenizer: folder with tokenizer.json; None = the one that the model ships or `weights`.
       trainable: regular expression over parameter paths ("/"-joined); others stay as they are.
     """
@@ -26,6 +27,7 @@ class ModelConfig:
     name: str = "surgvlm-tiny"
     overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
     weights: str | None = None
+    adapter: str | None = None
     tokenizer: str | None = None
     trainable: str = ".*"
 

@@ -30,7 +30,7 @@ from surgzoo.data import features, feed, mixture, pipeline
 from surgzoo.data.media import Stores
 from surgzoo.db import identity, schema
 from surgzoo.models.build import model_config
-from surgzoo.train import optim, plan
+from surgzoo.train import adapter, optim, plan
 from surgzoo.train.checkpoint import Checkpointer
 from surgzoo.train.experiment import Experiment
 from surgzoo.train.state import Tree, abstract_state, check_trainable, init_state
@@ -68,6 +68,7 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
     the benchmark, when a part of the mixture is empty, or when a step cannot fit into the devices.
     """
     run_dir = Path(run_dir)
+    experiment = dataclasses.replace(experiment, model=adapter.with_lora(experiment.model))
     _check_same(experiment, run_dir)
     mesh = parallel.make_mesh(**dataclasses.asdict(experiment.mesh))
     stores = Stores(experiment.data.data_dir)
@@ -98,7 +99,7 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
         params = None
         rng = jax.random.key(experiment.seed)
         if settings.weights:
-            params = architecture.load_weights(settings.weights, abstract["params"], rng)
+            params = adapter.load_weights(settings, architecture, abstract["params"], rng)
         state = init_state(model, tx, settings.trainable, use_ema, mesh, rng, params)
     log_size(abstract["params"], mesh)
 

@@ -6,10 +6,12 @@ import shutil
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
-from surgzoo.data import turns
+from surgzoo.data import prompts, turns
+from surgzoo.data.config import Part
 from surgzoo.data.media import Stores
 from surgzoo.data.model_reader import ModelReader
 from surgzoo.data.sampling import VideoConfig
@@ -18,13 +20,15 @@ from surgzoo.db.store import Store
 from surgzoo.decode.settings import Decoding
 from surgzoo.evaluate import findings, run
 from surgzoo.evaluate.predictions import PredictionsError
-from surgzoo.evaluate.predictors.local import read_decoding
-from surgzoo.evaluate.predictors.questions import take
+from surgzoo.evaluate.predictors.local import answer, read_decoding, restore, to_answer
+from surgzoo.evaluate.predictors.questions import questions, take
 from surgzoo.evaluate.scores import Scores
 from surgzoo.models import models
+from surgzoo.models.build import model_config
 from surgzoo.models.card import model_card
-from surgzoo.train.experiment import EvalConfig
+from surgzoo.train.experiment import EvalConfig, OptimConfig
 from surgzoo.train.loop import train
+from surgzoo.train.state import flatten
 from tests.train.toy_run import experiment
 
 TASKS = ("phase_recognition", "instrument_recognition")
@@ -143,6 +147,84 @@ def test_media_are_shown_as_the_run_was_trained(trained, tmp_path, monkeypatch):
     run.evaluate(trained, report=False)
     expected = VideoConfig(policy="last", max_frames=5, tokens=80)
     assert shown == [("fast", expected), ("exact", VideoConfig())]
+
+
+@pytest.mark.parametrize("lora", [True, False])
+def test_merged_and_cast_once_the_answers_are_the_same(tmp_path, small_data, lora):
+    """Adapters in float32, where merging rounds least; without them bfloat16, bit for bit."""
+    toy = experiment(small_data, optim=OptimConfig(lr=1e-2, warmup_steps=0), steps=2)
+    dtype = "float32" if lora else "bfloat16"
+    change = {"lora": {"rank": 2, "targets": ".*"}} if lora else {"compute_dtype": dtype}
+    model = dataclasses.replace(
+        toy.model,
+        overrides={**toy.model.overrides, **change},
+        trainable="lora_" if lora else ".*",
+    )
+    toy = dataclasses.replace(toy, model=model)
+    train(toy, tmp_path / "run")
+    found = restore(tmp_path / "run", toy)
+    ready = to_answer(found)
+    for path, leaf in flatten(ready.params).items():
+        assert "lora_" not in path and (leaf.ndim < 2 or leaf.dtype == dtype), path
+    again = to_answer(ready)
+    assert jax.tree.structure(again.params) == jax.tree.structure(ready.params)
+    stores = Stores(small_data)
+    items = questions(stores, ("synthsurg.small",), TASKS, "test", limit=8)
+    settings = EvalConfig(batch_size=8, max_new_tokens=8)
+    said = []
+    for name, one in (("found", found), ("ready", ready)):
+        answer(one, items, stores, tmp_path / name, settings)
+        text = (tmp_path / name).read_text().splitlines()
+        said.append({line["id"]: line["text"] for line in map(json.loads, text)})
+    assert len(said[0]) == 16 and said[0] == said[1]
+    if lora:  # and the adapters do something
+        plain = {**flatten(found.params)}
+        assert any(np.abs(plain[path]).max() > 0 for path in plain if path.endswith("lora_b"))
+
+
+def test_a_clip_that_only_the_rows_of_training_hold_is_asked(tmp_path, small_data):
+    """Eight frames of 112 x 112 are 4 x 64 patches; the model's own rows have 64 at most here."""
+    toy = experiment(small_data)
+    overrides = {**toy.model.overrides, "input.buckets": [[64, 0], [96, 64]]}
+    toy = dataclasses.replace(
+        toy,
+        model=dataclasses.replace(toy.model, overrides=overrides),
+        data=dataclasses.replace(
+            toy.data,
+            mixture=(Part("synthsurg", "video_captioning", config="small"),),
+            batch_size=8,
+            bucket=(384, 512),
+            group=False,
+            video=VideoConfig(max_frames=8),
+        ),
+        eval=EvalConfig(
+            sources=("synthsurg.small",),
+            tasks=("video_captioning",),
+            limit=3,
+            batch_size=8,
+            max_new_tokens=2,
+        ),
+        steps=1,
+    )
+    train(toy, tmp_path / "video")
+    found = lines(run.evaluate(tmp_path / "video", report=False))
+    assert len(found) == 3 and all(line["text"] is not None for line in found), found
+    # In the model's own rows the same clips have no room.
+    architecture = model_config(toy.model.name, overrides)
+    assert architecture.row()["tokens"] == ((96,), "int32")  # buckets from JSON are plain pairs
+    narrow = architecture.processor()
+    longer = [item for item in questions_of(toy) if item.media[0].count > 2]
+    assert longer
+    for clip in longer:
+        with pytest.raises(ValueError, match="does not fit any bucket"):
+            prompts.encode_rows([clip], narrow, turns.reader(toy.data, narrow, Stores(small_data)))
+
+
+def questions_of(toy):
+    settings = toy.eval
+    return questions(
+        Stores(toy.data.data_dir), settings.sources, settings.tasks, "test", limit=settings.limit
+    )
 
 
 def test_short_batches_are_filled_not_recompiled(trained, monkeypatch):

@@ -1,6 +1,8 @@
 """surgzoo weights: a tiny LoRA run, whose weights transformers and peft load with our logits."""
 
 import dataclasses
+import json
+import shutil
 import subprocess
 import sys
 
@@ -76,6 +78,7 @@ def test_merged_weights_load_in_transformers(tuned, base, ours, tmp_path):
     done = surgzoo(f"--run_dir={tuned}", f"--out={tmp_path}", "--dtype=float32")
     assert done.returncode == 0, done.stderr
     assert "step 2 of toy, merged" in done.stdout
+    assert "note: in training, text after a clip" in done.stdout
     tokens, expected = ours
     load = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained
     np.testing.assert_allclose(theirs(load(tmp_path), tokens), expected, atol=1e-4, rtol=0)
@@ -124,6 +127,15 @@ def test_a_dual_encoder_goes_on_from_its_folder(small_data, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, second["params"], first["params"])
     done = surgzoo(f"--run_dir={tmp_path / 'first'}", "--out=x", "--dtype=bfloat16")
     assert done.returncode != 0 and "surgvlp-tiny is written in float32" in done.stderr
+
+
+def test_no_note_where_text_follows_clips_as_in_transformers(tuned, tmp_path):
+    run = shutil.copytree(tuned, tmp_path / "run")
+    saved = json.loads((run / "config.json").read_text())
+    saved["model"]["overrides"]["input.text_after_time"] = False
+    (run / "config.json").write_text(json.dumps(saved))
+    done = surgzoo(f"--run_dir={run}", f"--out={tmp_path / 'out'}", "--form=adapter")
+    assert done.returncode == 0 and "note:" not in done.stdout, done.stdout + done.stderr
 
 
 def test_mistakes_get_a_way_out(tuned, tmp_path):

@@ -10,13 +10,18 @@ from typing import Any
 import jax
 
 from surgzoo.core import parallel
+from surgzoo.core.contract import Bucket
 from surgzoo.core.registry import resolve
 from surgzoo.data.config import DataConfig
 from surgzoo.data.media import Stores
 from surgzoo.db.schema import Conversation
+from surgzoo.decode.loop import for_decoding, layers_side_by_side
 from surgzoo.decode.settings import Decoding
 from surgzoo.evaluate.predict import Throughput, predict
+from surgzoo.models.base import Model
 from surgzoo.models.build import model_config
+from surgzoo.models.layers.lora import merge_lora
+from surgzoo.train import adapter
 from surgzoo.train.checkpoint import Checkpointer
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig
 
@@ -54,12 +59,16 @@ class Restored:
 def restore(run_dir: str | Path, experiment: Experiment, step: int | None = None) -> Restored:
     """The model of a run, of its newest checkpoint by default.
 
-    Raises FileNotFoundError when there is none.
+    Its processor also has the rows of training: what fitted one of those can be asked. Raises
+    FileNotFoundError when there is no checkpoint.
     """
     mesh = parallel.make_mesh(**dataclasses.asdict(experiment.mesh))
     architecture = model_config(experiment.model.name, experiment.model.overrides)
     model = architecture.build()
     processor = architecture.processor(experiment.model.tokenizer or experiment.model.weights)
+    if architecture.reads == "turns":
+        trained = Bucket(*experiment.data.bucket)
+        processor.buckets = tuple(sorted({*processor.buckets, trained}))
     folder = Path(run_dir) / "checkpoints"
     checkpoints = Checkpointer(folder)
     step = step if step is not None else checkpoints.latest
@@ -80,12 +89,35 @@ def from_weights(settings: ModelConfig) -> Restored:
     if not settings.weights:
         raise ValueError(f"{settings.name} has no weights: name the folder that holds them")
     mesh = parallel.make_mesh()
+    settings = adapter.with_lora(settings)
     architecture = model_config(settings.name, settings.overrides)
     model = architecture.build()
-    params = architecture.load_weights(settings.weights, _placed(model, mesh), jax.random.key(0))
+    params = adapter.load_weights(settings, architecture, _placed(model, mesh), jax.random.key(0))
     processor = architecture.processor(settings.tokenizer)
     name = f"{settings.name}/{Path(settings.weights).resolve().name}"
     return Restored(name, 0, {}, model, params, processor, mesh, DataConfig())
+
+
+def to_answer(found: Restored) -> Restored:
+    """The same model as answers are decoded with: adapters merged, layers side by side, kernels in
+    the compute dtype. Of a model that reads no turns as it is.
+
+    Done once, decoding finds nothing left to do in each batch; and who keeps only the result holds
+    no float32 parameters and no second copy beside them.
+    """
+    config = found.model.config
+    if config.reads != "turns":
+        return found
+    lora = getattr(config, "lora", None)
+    plain = {} if lora is None else {"lora": None}
+    model = layers_side_by_side(Model(dataclasses.replace(config, **plain), found.model.module))
+
+    def prepare(params):
+        return for_decoding(model, params if lora is None else merge_lora(params, lora))
+
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, _placed(model, found.mesh))
+    params = jax.jit(prepare, out_shardings=shardings)(found.params)
+    return dataclasses.replace(found, model=model, params=params)
 
 
 def _placed(model: Any, mesh: Any) -> Any:

@@ -120,9 +120,9 @@ def unstack(params: dict[str, Any]) -> dict[str, Any]:
     return _map_layers(params, _split)
 
 
-def stack(params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters of the side-by-side form to the stacked form."""
-    return _map_layers(params, _join)
+def stack(params: dict[str, Any], join: Callable[[list], Any] = jnp.stack) -> dict[str, Any]:
+    """Parameters of the side-by-side form to the stacked form, by `np.stack` on the host."""
+    return _map_layers(params, lambda layers: _join(layers, join))
 
 
 def _prepared(step: Step, remat: str) -> Step:
@@ -150,8 +150,8 @@ def _split(layers: dict[str, Any]) -> dict[str, Any]:
     return {str(i): jax.tree.map(lambda a, i=i: a[i], layers) for i in range(depth)}
 
 
-def _join(layers: dict[str, Any]) -> dict[str, Any]:
+def _join(layers: dict[str, Any], join: Callable[[list], Any]) -> dict[str, Any]:
     if "0" not in layers:
         return layers
     parts = [layers[str(i)] for i in range(len(layers))]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
+    return jax.tree.map(lambda *leaves: join(leaves), *parts)

@@ -15,6 +15,9 @@ from surgzoo.models.architecture import Architecture
 from surgzoo.models.layers.lora_config import LoraConfig
 
 if TYPE_CHECKING:
+    import jax
+    from jaxtyping import PyTree
+
     from surgzoo.models.qwen2_5_vl.processor import QwenProcessor
 
 
@@ -152,7 +155,7 @@ class Qwen25VLConfig(Architecture):
 
     def row(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """In the smallest bucket with room for a picture."""
-        tokens, patches = next(bucket for bucket in self.input.buckets if bucket.patches)
+        tokens, patches = next(bucket for bucket in self.input.buckets if bucket[1])
         return {
             "tokens": ((tokens,), "int32"),
             "positions": ((3, tokens), "int32"),
@@ -172,6 +175,34 @@ class Qwen25VLConfig(Architecture):
         from surgzoo.models.qwen2_5_vl import peft
 
         return peft.save(self, params, folder, **options)
+
+    def adapter_lora(self, folder: str | pathlib.Path) -> LoraConfig:
+        """What `lora` is for the adapters of a folder. See `peft.lora_of`.
+
+        Raises ValueError when this config has adapters already, and they are others.
+        """
+        from surgzoo.models.qwen2_5_vl import peft
+
+        lora = peft.lora_of(self, folder)
+        if self.lora is not None and not peft.adapts_alike(self, self.lora, lora):
+            raise ValueError(
+                f"the adapter in {folder} has rank {lora.rank}, alpha {lora.alpha:g} and targets "
+                f"'{lora.targets}'; the config's lora says rank {self.lora.rank}, alpha "
+                f"{self.lora.alpha:g} and targets '{self.lora.targets}'. Leave lora out of "
+                "model.overrides: the folder says it"
+            )
+        return lora
+
+    def load_adapter(
+        self,
+        params: dict[str, Any],
+        folder: str | pathlib.Path,
+        abstract: PyTree[jax.ShapeDtypeStruct] | None = None,
+    ) -> dict[str, Any]:
+        """`params` with the adapters of a folder, placed as `abstract` says. See `peft.load`."""
+        from surgzoo.models.qwen2_5_vl import peft
+
+        return peft.load(self, params, folder, abstract)[1]
 
     def processor(
         self,

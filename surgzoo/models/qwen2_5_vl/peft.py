@@ -15,14 +15,16 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
+from jaxtyping import PyTree
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from surgzoo.models.base import Params
-from surgzoo.models.layers.lora import with_adapters, without_adapters
+from surgzoo.models.layers.lora import adapters_of, with_adapters, without_adapters
 from surgzoo.models.layers.lora_config import LoraConfig
 from surgzoo.models.layers.stack import stack
 from surgzoo.models.qwen2_5_vl import weights
@@ -113,18 +115,10 @@ def save(
     return [folder / CONFIG, folder / TENSORS]
 
 
-def load(
-    config: Qwen25VLConfig, params: Params, folder: str | pathlib.Path
-) -> tuple[Qwen25VLConfig, Params]:
-    """The config with the adapters of a folder, and `params` with them in.
+def lora_of(config: Qwen25VLConfig, folder: str | pathlib.Path) -> LoraConfig:
+    """Rank, alpha and targets of the adapters in a folder, by which `config` can have them.
 
-    Args:
-      config: the model; `lora`, if set, is replaced.
-      params: base weights, stacked or side by side; adapters in them are replaced.
-      folder: of peft, or of `save`. Module names from before transformers 4.52 are read too.
-
-    Raises FileNotFoundError without the two files, ValueError when they hold another form of
-    adapter than plain LoRA or adapters that do not fit (with a table).
+    Only the names of tensors are read of the large file. Raises as `load` does.
     """
     folder = pathlib.Path(folder)
     for name in (CONFIG, TENSORS):
@@ -133,38 +127,81 @@ def load(
     described = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     _check_form(described, folder / CONFIG)
     with safe_open(folder / TENSORS, framework="numpy") as file:
-        tensors = {_newer(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-
+        keys = [_newer(key) for key in file.keys()]  # noqa: SIM118
     modules = {module.name: module for module in _modules(config)}
-    found = {re.sub(r"\.lora_[AB]\.weight$", "", key.removeprefix(_PREFIX)) for key in tensors}
+    found = {re.sub(r"\.lora_[AB]\.weight$", "", key.removeprefix(_PREFIX)) for key in keys}
     targets = sorted({modules[name].target for name in found if name in modules})
     if not targets:
         raise ValueError(
             f"{folder / TENSORS} adapts no linear layer of this model; its first key is "
-            f"'{min(tensors, default='-')}'"
+            f"'{min(keys, default='-')}'"
         )
     rank, alpha = described["r"], float(described["lora_alpha"])
     if described.get("use_rslora"):
         alpha *= rank**0.5  # scaled by alpha / sqrt(rank) there (arXiv 2312.03732)
-    config = dataclasses.replace(config, lora=LoraConfig(rank, alpha, "|".join(targets)))
+    return LoraConfig(rank, alpha, "|".join(targets))
+
+
+def adapts_alike(config: Qwen25VLConfig, one: LoraConfig, other: LoraConfig) -> bool:
+    """Whether two configs mean the same adapters, whatever expressions their targets are."""
+    targets = {module.target for module in _modules(config)}
+    return (one.rank, one.alpha) == (other.rank, other.alpha) and all(
+        one.adapts(target) == other.adapts(target) for target in targets
+    )
+
+
+def load(
+    config: Qwen25VLConfig,
+    params: Params,
+    folder: str | pathlib.Path,
+    abstract: PyTree[jax.ShapeDtypeStruct] | None = None,
+) -> tuple[Qwen25VLConfig, Params]:
+    """The config with the adapters of a folder, and `params` with them in.
+
+    Args:
+      config: the model; `lora`, if set, is replaced.
+      params: base weights, stacked or side by side; adapters in them are replaced.
+      folder: of peft, or of `save`. Module names from before transformers 4.52 are read too.
+      abstract: of all parameters, with the dtypes and shardings that the adapters get; default
+        float32 on the first device.
+
+    Raises FileNotFoundError without the two files, ValueError when they hold another form of
+    adapter than plain LoRA or adapters that do not fit (with a table).
+    """
+    folder = pathlib.Path(folder)
+    config = dataclasses.replace(config, lora=lora_of(config, folder))
+    with safe_open(folder / TENSORS, framework="numpy") as file:
+        tensors = {_newer(key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     weights.check_shapes(
         _their_shapes(config),
         {key: tuple(tensor.shape) for key, tensor in tensors.items()},
-        f"{folder} does not hold adapters of this model with rank {rank}",
+        f"{folder} does not hold adapters of this model with rank {config.lora.rank}",
     )
 
     adapters: dict[str, Any] = {}
-    for module in modules.values():
+    for module in _modules(config):
         if config.lora.adapts(module.target):
             node = adapters
             for part in module.path.replace("{}", str(module.number)).split("/"):
                 node = node.setdefault(part, {})
             for letter, transform in (("a", module.a), ("b", module.b)):
                 tensor = tensors[f"{_PREFIX}{module.name}.lora_{letter.upper()}.weight"]
-                node[f"lora_{letter}"] = jnp.asarray(transform.read(tensor.astype(np.float32)))
+                node[f"lora_{letter}"] = transform.read(tensor.astype(np.float32))
+    # Put together on the host: each process places what its own devices hold.
     if "0" not in params["text"]["layers"]:
-        adapters = stack(adapters)
+        adapters = stack(adapters, np.stack)
+    if abstract is None:
+        adapters = jax.tree.map(jnp.asarray, adapters)
+    else:
+        adapters = jax.tree.map(_placed, adapters, adapters_of(abstract))
     return config, with_adapters(without_adapters(params), adapters)
+
+
+def _placed(array: np.ndarray, like: jax.ShapeDtypeStruct) -> jax.Array:
+    array = array.astype(like.dtype)
+    if like.sharding is None:
+        return jnp.asarray(array)
+    return jax.make_array_from_callback(array.shape, like.sharding, lambda part: array[part])
 
 
 def _modules(config: Qwen25VLConfig) -> Iterator[_Module]:
