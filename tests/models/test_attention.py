@@ -1,11 +1,14 @@
 """The implementations behind `attend` against each other; cuDNN's arguments without a GPU."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from qwen_small import picture, random_params, small_config, stack_rows
 
+from surgzoo.core import parallel
 from surgzoo.core.contract import Message
 from surgzoo.models.layers import attention, cudnn
 from surgzoo.models.layers.attention import Segments, Shared, attend
@@ -301,6 +304,35 @@ def test_some_queries_at_a_time_equal_all(monkeypatch, masked, at_once):
     monkeypatch.setattr(attention, "MOST_SCORES", at_once * 4 * 4 * 12)
     assert "while" in jax.jit(lambda *x: attend(*x, mask)).lower(q, k, v).as_text()
     close(with_gradients(lambda *x: attend(*x, mask), q, k, v), whole, 1e-5)
+
+
+def scans(q, k, v, **sizes):
+    """Parts in which the queries go on a mesh of these sizes, 0 for all at once."""
+    mesh = parallel.make_mesh(**sizes, devices=jax.devices()[: math.prod(sizes.values())])
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        found = jax.make_jaxpr(lambda *x: attend(*x, None, implementation="grouped"))(q, k, v)
+    return sum(e.params["length"] for e in found.eqns if e.primitive.name == "scan")
+
+
+def test_more_devices_do_not_make_more_parts(monkeypatch):
+    """Under jit B and N are those of all devices; what is bounded is what one of them holds."""
+    monkeypatch.setattr(attention, "MOST_SCORES", 2 * 4 * 12 * 6)  # 2 rows, 4 heads, 6 queries
+    assert scans(normal(2, 12, 4, 8), *[normal(2, 2, 12, 8)] * 2, data=1) == 2
+    q, k, v = normal(8, 12, 4, 8), normal(8, 2, 12, 8), normal(8, 2, 12, 8)
+    assert scans(q, k, v, data=1) == 12
+    assert scans(q, k, v, data=2, fsdp=2) == 2
+    assert scans(q, k, v, data=2, fsdp=2, tensor=2) == 0
+    assert scans(q, k, v, data=2, tensor=4) == 4  # 2 key-value heads stay whole
+    assert scans(q[:7], k[:7], v[:7], data=2) == 12  # and so do 7 rows
+    want = attend(q, k, v, None)
+    mesh = parallel.make_mesh(data=2, fsdp=2, tensor=2)
+
+    @jax.jit
+    def run(*x):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return attend(*x, None)
+
+    close([run(*parallel.shard_batch({"q": q, "k": k, "v": v}, mesh).values())], [want], 1e-5)
 
 
 def test_some_queries_at_a_time_hold_less(monkeypatch):

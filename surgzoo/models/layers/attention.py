@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from surgzoo.core import parallel
 from surgzoo.models.layers import cudnn
 from surgzoo.models.layers.cudnn import Segments
 
@@ -22,7 +23,7 @@ IMPLEMENTATIONS = ("auto", "grouped", "xla", "cudnn")
 # times at training lengths.
 _CUDNN_FROM = 512  # tokens a row
 
-MOST_SCORES = 1 << 29  # of all rows and heads at a time: 2 GiB
+MOST_SCORES = 1 << 29  # of all rows and heads that a device has, at a time: 2 GiB
 
 _MASKED = -1e30  # finite: a padded query that may see nothing gets a harmless mean, not NaN
 
@@ -149,8 +150,8 @@ def _in_parts(
         rows = _Rows(q, v)
         return rows.unfold(_weigh(*rows.fold(q, k, v), rows.fold_mask(mask)))
 
-    batch, queries, heads, _ = q.shape
-    at_once = max(1, MOST_SCORES // (batch * heads * k.shape[2]))
+    batch, queries, *_ = q.shape
+    at_once = max(1, MOST_SCORES // (_tables(q, k) * k.shape[2]))
     if at_once >= queries:
         return some(q, mask)
     parts = -(-queries // at_once)
@@ -163,6 +164,21 @@ def _in_parts(
     masks = None if mask is None else cut(mask)
     out = jax.lax.map(lambda part: jax.checkpoint(some)(*part), (cut(q), masks))
     return out.swapaxes(0, 1).reshape(batch, parts * size, *q.shape[2:])[:, :queries]
+
+
+def _tables(q: Float[Array, "B S N D"], k: Float[Array, "B K T D"]) -> int:
+    """Tables of scores, one a row and head, that a device has: B and N are those of all devices.
+
+    Rows, and heads with the keys that they share, count whole where the mesh does not divide them,
+    as the compiler then keeps them whole.
+    """
+    batch, heads, kv_heads = q.shape[0], q.shape[2], k.shape[1]
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return batch * heads
+    rows, tensor = parallel.row_parts(mesh), mesh.shape["tensor"]
+    batch = batch if batch % rows else batch // rows
+    return batch * (heads if kv_heads % tensor else heads // tensor)
 
 
 class _Rows:
