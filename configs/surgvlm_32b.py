@@ -6,6 +6,10 @@ with them. Mixture and rows are those of surgvlm_7b. The learning rate is higher
 alone moves.
 
   surgzoo train --config=configs/surgvlm_32b.py --config.model.weights=Qwen2.5-VL-32B-Instruct
+
+For 8 devices of 141 GB, with the activations of the language model made anew (`remat`). To see it:
+
+  surgzoo plan --config=configs/surgvlm_32b.py --devices=8 --device_memory=141GB
 """
 
 from surgzoo.configs import surgvlm_7b

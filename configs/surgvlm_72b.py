@@ -6,6 +6,10 @@ not tuned, and no run of this size has been made with them. All linear layers of
 have an adapter; tower and merger stay as they are. Mixture and rows are those of surgvlm_7b.
 
   surgzoo train --config=configs/surgvlm_72b.py --config.model.weights=Qwen2.5-VL-72B-Instruct
+
+For 8 devices of 141 GB, with the activations of the language model made anew (`remat`). To see it:
+
+  surgzoo plan --config=configs/surgvlm_72b.py --devices=8 --device_memory=141GB
 """
 
 from surgzoo.configs import surgvlm_7b

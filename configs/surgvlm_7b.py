@@ -10,8 +10,14 @@ no operation is on two sides. The paper's own mixture and sources are larger.
   surgzoo build_db --sources=cholec80,cholect50,... --tasks=all --scheme='*=leak_free'
   surgzoo train --config=configs/surgvlm_7b.py --config.model.weights=FOLDER/Qwen2.5-VL-7B-Instruct
 
-Parameters, gradients and moments in float32 take 133 GB, activations not counted, cut over all
-devices (`mesh.fsdp`).
+Rows are packed: three pictures and their questions, or more that are smaller, with one question to
+a picture at a visit (`data.group` off), so that a row is made of plain segments and cuDNN's kernel
+can take it.
+
+For 8 devices of 141 GB, of which JAX takes three quarters unless told otherwise. Parameters,
+gradients and moments in float32 take 133 GB, cut over all devices (`mesh.fsdp`). To see it:
+
+  surgzoo plan --config=configs/surgvlm_7b.py --devices=8 --device_memory=141GB
 """
 
 import dataclasses
@@ -30,7 +36,7 @@ TASKS = (
     "triplet_recognition",
     "safety_assessment",
 )
-# Pictures are shrunk to as many pixels as the row has patches of 14 x 14 for.
+# Pictures are shrunk to so many pixels: 4096 patches of 14 x 14, a quarter as many tokens.
 PATCHES = 4096
 INPUT = {"max_pixels": PATCHES * 14 * 14}
 
@@ -40,13 +46,15 @@ def get_config() -> Experiment:
         name="surgvlm_7b",
         model=ModelConfig(
             name="surgvlm-7b",
-            overrides={"vision_remat": "dots", "input": INPUT},
+            overrides={"remat": "full", "vision_remat": "dots", "input": INPUT},
             weights="Qwen2.5-VL-7B-Instruct",
         ),
         data=DataConfig(
             mixture=tuple(Part("surg_sigma_db", task) for task in TASKS),
-            batch_size=64,
-            bucket=(1536, PATCHES),  # a picture takes a quarter of its patches as tokens: 1024
+            batch_size=32,
+            bucket=(4096, 3 * PATCHES),  # three pictures of full size leave 1024 tokens of text
+            group=False,
+            pack=True,
         ),
         # Published weights are not to be pulled towards zero: no weight decay.
         optim=OptimConfig(lr=1e-5, warmup_steps=300, final_lr=0.1, weight_decay=0.0),
@@ -67,7 +75,7 @@ def in_part(size: str, trainable: str, **overrides) -> Experiment:
             full.model,
             name=f"surgvlm-{size}",
             # Nothing below the merger is differentiated: there is nothing to recompute.
-            overrides={"vision_remat": "none", "input": INPUT, **overrides},
+            overrides={"remat": "full", "vision_remat": "none", "input": INPUT, **overrides},
             weights=f"Qwen2.5-VL-{size.upper()}-Instruct",
             trainable=trainable,
         ),

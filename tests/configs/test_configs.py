@@ -1,8 +1,10 @@
 """Every config in configs/ is checked in seconds: names exist, one step traces on fake data."""
 
+import re
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 import surgzoo.configs
@@ -12,9 +14,11 @@ from surgzoo.data.feed import batch_shapes
 from surgzoo.db.conversation_store import DATABASE
 from surgzoo.db.sources import sources
 from surgzoo.models.build import model_config
+from surgzoo.models.layers import cudnn
+from surgzoo.models.layers.cudnn import Segments
 from surgzoo.models.layers.lora import is_adapter
 from surgzoo.tasks import tasks
-from surgzoo.train import optim
+from surgzoo.train import optim, plan
 from surgzoo.train.experiment import Experiment
 from surgzoo.train.state import abstract_state, check_trainable, flatten, trainable
 from surgzoo.train.step import step_of
@@ -61,3 +65,31 @@ def test_recipes_of_surgvlm_train_what_the_paper_says(name, trains):
         "adapters": {path for path in paths if is_adapter(path)},
     }[trains]
     assert learned == expected and (trains != "adapters" or len(learned) == 2 * 7)
+
+
+@pytest.mark.parametrize("name", ["surgvlm_7b", "surgvlm_32b", "surgvlm_72b"])
+def test_recipes_of_surgvlm_fit_the_devices_that_they_name(name):
+    """With what JAX takes of a GPU by default, three quarters; a tenth of that is to stay free."""
+    path = Path(f"configs/{name}.py")
+    command = re.search(
+        rf"surgzoo plan --config={path} --devices=(\d+) --device_memory=(\d+)GB\n",
+        path.read_text(encoding="utf-8"),
+    )
+    devices, memory = int(command[1]), int(command[2]) * 1e9
+    experiment = config_lib.load(path)
+    found = plan.plan(experiment, plan.planned_mesh(experiment, devices))
+    assert found.total < 0.9 * 0.75 * memory, found.table(memory)
+
+
+@pytest.mark.parametrize("name", ["surgvlm_7b", "surgvlm_32b", "surgvlm_72b"])
+def test_recipes_of_surgvlm_have_rows_that_cudnn_can_take(name):
+    experiment = config_lib.load(f"configs/{name}.py")
+    config = model_config(experiment.model.name, experiment.model.overrides)
+    assert experiment.data.pack and "prefix" not in batch_shapes(experiment.data, config)
+    tokens, patches = experiment.data.bucket
+    a_picture = config.input.max_pixels // config.vision.patch**2
+    assert patches >= a_picture and tokens >= patches / config.vision.merge**2 + 512
+    segments = Segments(jnp.zeros((1, tokens), jnp.int32), True, config.attention_segments)
+    device = cudnn.Device("gpu", (9, 0), True)
+    dtype = jnp.dtype(config.compute_dtype)
+    assert cudnn.why_not(dtype, config.text.head_dim, segments, device) is None
