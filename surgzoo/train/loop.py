@@ -65,12 +65,14 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
     """Trains to `experiment.steps` and returns the final state.
 
     Raises ValueError when the run folder belongs to another experiment, when the mixture leaks into
-    the benchmark, when a part of the mixture is empty, or when a step cannot fit into the devices.
+    the benchmark, when a part of the mixture is empty, when the batch cannot be cut over the mesh
+    and the microbatches, or when a step cannot fit into the devices.
     """
     run_dir = Path(run_dir)
     experiment = dataclasses.replace(experiment, model=adapter.with_lora(experiment.model))
     _check_same(experiment, run_dir)
     mesh = parallel.make_mesh(**dataclasses.asdict(experiment.mesh))
+    plan.rows_at_a_time(experiment, mesh)  # here, as the plan is not always made
     stores = Stores(experiment.data.data_dir)
     leakage = check_leaks(experiment, stores)
     if experiment.check_memory:

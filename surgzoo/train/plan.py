@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from surgzoo.core import parallel
@@ -105,15 +106,7 @@ def plan(experiment: Experiment, mesh: Mesh | AbstractMesh, *, measure: bool = F
     abstract = abstract_state(model, tx, pattern, use_ema, mesh)
     learned = trainable(abstract["params"], pattern)
     batch = _batch(experiment)
-    cuts = parallel.row_parts(mesh)
-    pieces = cuts * experiment.optim.accumulate
-    rows = experiment.data.batch_size
-    if rows % pieces:
-        raise ValueError(
-            f"data.batch_size {rows} cannot be cut into data {mesh.shape['data']} x fsdp "
-            f"{mesh.shape['fsdp']} x optim.accumulate {experiment.optim.accumulate}: make it a "
-            f"multiple of {pieces}"
-        )
+    rows = rows_at_a_time(experiment, mesh)
     gradients = _bytes(learned)
     if measure:
         step, logits = _measured(experiment, model, tx, abstract, batch, mesh), 0.0
@@ -127,14 +120,31 @@ def plan(experiment: Experiment, mesh: Mesh | AbstractMesh, *, measure: bool = F
         parameters=_bytes(abstract["params"]),
         optimizer=_bytes(abstract["opt"]),
         average=_bytes(abstract.get("ema", {})),
-        batch=2 * sum(leaf.size * leaf.dtype.itemsize for leaf in batch.values()) / cuts,
+        batch=2
+        * sum(leaf.size * leaf.dtype.itemsize for leaf in batch.values())
+        / parallel.row_parts(mesh),
         step=step,
         gradients=gradients,
         logits=logits,
         counts=counts,
-        rows=rows // pieces,
+        rows=rows,
         measured=measure,
     )
+
+
+def rows_at_a_time(experiment: Experiment, mesh: Mesh | AbstractMesh) -> int:
+    """Rows of the batch that one device works on at a time.
+
+    Raises ValueError when the batch cannot be cut over the mesh and the microbatches.
+    """
+    rows, accumulate = experiment.data.batch_size, experiment.optim.accumulate
+    pieces = parallel.row_parts(mesh) * accumulate
+    if rows % pieces:
+        raise ValueError(
+            f"data.batch_size {rows} cannot be cut into data {mesh.shape['data']} x fsdp "
+            f"{mesh.shape['fsdp']} x optim.accumulate {accumulate}: make it a multiple of {pieces}"
+        )
+    return rows // pieces
 
 
 def check(experiment: Experiment, mesh: Mesh) -> None:
@@ -225,19 +235,29 @@ def planned_mesh(experiment: Experiment, devices: int) -> AbstractMesh:
 
 
 def device_memory(mesh: Mesh) -> float | None:
-    """Bytes that one device of the mesh may hold; None where the device does not say.
+    """Bytes that one device of the mesh may hold; None where a device does not say.
 
-    CPU devices share what the host has left, or what its control group allows.
+    CPU devices share what the host has left, or what its control group allows. With several
+    processes it is the least that any of them finds, so that all of them decide alike; all must
+    ask.
     """
-    devices = list(mesh.devices.flat)
+    found = _own_memory(mesh)
+    if jax.process_count() == 1:
+        return found
+    least = float(multihost_utils.process_allgather(np.float32(found or 0.0)).min())
+    return least or None
+
+
+def _own_memory(mesh: Mesh) -> float | None:
+    """What a device of this process may hold: those of other processes cannot be asked."""
+    devices = mesh.local_devices
     stats = devices[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return float(stats["bytes_limit"])
     if devices[0].platform != "cpu":
         return None
     host = _host_memory()
-    local = [d for d in devices if d.process_index == jax.process_index()]
-    return None if host is None else host / len(local)
+    return None if host is None else host / len(devices)
 
 
 def _host_memory() -> float | None:
@@ -289,8 +309,7 @@ def _traced(
     """Bytes of a step beside its state and batch, and of what has the vocabulary's size in it."""
     pattern, objective = experiment.model.trainable, OBJECTIVES[experiment.objective]
     accumulate = experiment.optim.accumulate
-    pieces = parallel.row_parts(mesh) * accumulate
-    rows = experiment.data.batch_size // pieces
+    rows = rows_at_a_time(experiment, mesh)
     local = {k: jax.ShapeDtypeStruct((rows, *v.shape[1:]), v.dtype) for k, v in batch.items()}
     params = _unplaced(abstract["params"])
     learned = trainable(params, pattern)

@@ -1,7 +1,11 @@
 """The plan by hand, against the compiler, and for meshes that are not there."""
 
 import dataclasses
+import os
 import re
+import socket
+import subprocess
+import sys
 import time
 
 import jax
@@ -13,6 +17,7 @@ from surgzoo.data.config import DataConfig
 from surgzoo.models.build import model_config
 from surgzoo.train import liveness, plan
 from surgzoo.train.experiment import Experiment, MeshConfig, ModelConfig, OptimConfig
+from surgzoo.train.loop import train
 
 # How far the traced step may be from the compiled one, in either direction (scanned layers).
 FACTOR = 1.5
@@ -130,6 +135,13 @@ def test_microbatches_hold_less():
         plan.plan(experiment(rows=16, optim=OptimConfig(accumulate=3)), one_device())
 
 
+def test_a_batch_that_cannot_be_cut_is_refused_without_a_plan(tmp_path):
+    settings = experiment(rows=12, check_memory=False, optim=OptimConfig(accumulate=4))
+    with pytest.raises(ValueError, match=r"data.batch_size 12 cannot be cut .*multiple of 32"):
+        train(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "trainable", "devices", "gib"),
     [  # 4 bytes a parameter over the devices
@@ -196,6 +208,42 @@ def test_memory_of_this_machine():
     memory = plan.device_memory(parallel.make_mesh())
     assert memory is None or 1e7 < memory < 1e15
     plan.check(experiment(rows=8, bucket=(64, 0)), one_device())
+
+
+PROCESS = """
+import sys
+import jax
+rank, port = int(sys.argv[1]), sys.argv[2]
+jax.config.update("jax_num_cpu_devices", 2)
+jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=rank)
+from surgzoo.core import parallel
+from surgzoo.train import plan
+
+plan._host_memory = lambda: (6.0e9, 4.0e9)[rank]
+both = plan.device_memory(parallel.make_mesh())
+plan._host_memory = lambda: (None, 4.0e9)[rank]
+print(both, plan.device_memory(parallel.make_mesh()))
+"""
+
+
+def test_all_processes_find_the_memory_of_the_smallest():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    env = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    env["PYTHONPATH"] = os.pathsep.join(sys.path)
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, str(rank), str(port)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+        )
+        for rank in range(2)
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert [output.splitlines()[-1] for output in outputs] == ["2000000000.0 None"] * 2
 
 
 def test_the_table():
