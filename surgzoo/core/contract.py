@@ -151,6 +151,7 @@ class Processor(Protocol):
 
     buckets: tuple[Bucket, ...]
     eos_id: int
+    most_segments: int  # that a row without `prefix` may have for this model, padding being one
 
     def encode(
         self,

@@ -49,7 +49,8 @@ class DataConfig:
         the weights); the frame is then encoded once for all of them.
       pack: fill rows with the questions of several frames, clips and texts, which do not see each
         other; `batch_size` counts packed rows. With `group`, questions that find no room in their
-        frame's row are then asked in another one instead of at another visit.
+        frame's row are then asked in another one instead of at another visit. Without, a row
+        holds one conversation less than the model's `attention_segments`.
       pack_window: frames, clips and texts that are packed together. More fill the rows better and
         are planned longer before the first step.
       threads: decoding threads a process.

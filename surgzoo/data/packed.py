@@ -81,18 +81,20 @@ class PackedRows(Sequence[list[Piece]]):
         *,
         window: int,
         seed: int,
+        most: int | None = None,
         in_flight: int = 0,
         place: Place | None = None,
     ):
-        """`units` is endless; `measure` says what a unit would take of a row. Plans of the newest
-        `in_flight` rows are kept: older ones can be asked for too, and are then planned again.
+        """`units` is endless; `measure` says what a unit would take of a row; a row holds
+        `most` pieces (None: as many as fit). Plans of the newest `in_flight` rows are kept: older
+        ones can be asked for too, and are then planned again.
 
         Raises ValueError for a window of no units.
         """
         if window < 1:
             raise ValueError(f"data.pack_window is {window}: units packed together, at least 1")
         self._units, self._measure, self._bucket = units, measure, bucket
-        self._window, self._seed, self._in_flight = window, seed, in_flight
+        self._window, self._seed, self._most, self._in_flight = window, seed, most, in_flight
         place = place or Place()
         self._first = place.window
         self._starts = [place.row]  # of the windows from `_first` on; the last is not planned yet
@@ -142,7 +144,11 @@ class PackedRows(Sequence[list[Piece]]):
             items = self._units[number]
             found += pieces(items, self._measure(items), self._bucket)
         sizes = np.array([piece.size for piece in found], np.int64)
-        rows = pack(sizes, self._bucket)
+        capacity = tuple(self._bucket)
+        if self._most is not None:
+            sizes = np.column_stack([sizes, np.ones(len(sizes), np.int64)])
+            capacity += (self._most,)
+        rows = pack(sizes, capacity)
         rng = np.random.default_rng((self._seed, window))
         return [
             [found[number] for number in rng.permutation(rows[row])]

@@ -82,6 +82,9 @@ def training_batches(
             bucket,
             window=config.pack_window,
             seed=config.seed,
+            # Without prefixes a row may go to a kernel that is told of so many segments, padding
+            # among them, and gives NaN for more.
+            most=None if config.group else processor.most_segments - 1,
             in_flight=(config.threads + 1) * config.batch_size,
             place=Place(*place) if place else None,
         )

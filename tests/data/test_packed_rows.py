@@ -126,6 +126,25 @@ def test_rows_say_nothing_about_size_by_their_place(stores, processor):
     assert np.std(largest) > 0
 
 
+@pytest.mark.parametrize("segments", [2, 4])
+def test_a_row_has_no_more_segments_than_the_kernel_is_told_of(
+    stores, processor, monkeypatch, segments
+):
+    settings = config(group=False)
+    free = max(map(len, by_window(packed(settings, processor, stores), 1)[0]))
+    assert free > 3, "there is to be room for more"
+    monkeypatch.setattr(processor, "most_segments", segments)
+    counts = []
+    for batch in take(pipeline.training_batches(settings, processor, stores), 6):
+        assert "prefix" not in batch
+        runs = (np.diff(batch["segments"], axis=1) != 0).sum(axis=1) + 1
+        counts += runs.tolist()
+    assert max(counts) == segments
+    # Of grouped rows, which no such kernel reads, nothing is taken.
+    (batch,) = take(pipeline.training_batches(config(), processor, stores), 1)
+    assert batch["segments"].max() > segments
+
+
 def test_a_unit_in_parts(stores, processor):
     items = draw(config(), stores)[0][0] * 2
     items = items[:4]

@@ -108,7 +108,8 @@ class Qwen25VLConfig(Architecture):
     scan_layers: bool = True  # stacked layers; False = side by side, see layers/stack.py
     # Kernel of the language model in training: auto, grouped, xla or cudnn (layers/attention.py).
     attention: str = "auto"
-    attention_segments: int = 64  # most segments in a row (padding is one) that cuDNN is told of
+    # Most segments in a row (padding is one) that cuDNN is told of: packed rows have no more.
+    attention_segments: int = 64
     scan_unroll: int = 1  # layers in one turn of the scan over stacked layers
     init_std: float = 0.02  # of the embedding table
     lora: LoraConfig | None = None  # adapters, see layers/lora.py

@@ -81,6 +81,7 @@ class QwenProcessor:
                 raise ValueError(f"{bucket}: patches must be a multiple of {unit}, tokens positive")
         self.eos_id = self._id(bpe.TURN_END)
         self.pad_id = self._id(bpe.END_OF_TEXT)
+        self.most_segments = config.attention_segments
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
