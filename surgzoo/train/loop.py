@@ -103,6 +103,7 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
         if settings.weights:
             params = adapter.load_weights(settings, architecture, abstract["params"], rng)
         state = init_state(model, tx, settings.trainable, use_ema, mesh, rng, params)
+        del params  # they are the state's now, which a step gives away
     log_size(abstract["params"], mesh)
 
     batches = feed.batches(

@@ -109,21 +109,23 @@ def init_state(
 ) -> Tree:
     """A fresh state on the mesh; `params` (already placed) replaces random weights.
 
-    They may be base weights alone: adapters of the model are then drawn.
+    They may be base weights alone: adapters of the model are then drawn. Placed as the state is,
+    they are its parameters as they stand: a copy would be a second model in memory. So they are
+    gone when a step takes the state.
     """
     abstract = abstract_state(model, tx, pattern, ema, mesh)
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    placed = shardings.pop("params")
 
-    def lacking(params):
-        return adapters_of(abstract["params"]) and not adapters_of(params)
+    if params is None:
+        params = jax.jit(model.init, out_shardings=placed)(rng)
+    elif adapters_of(placed) and not adapters_of(params):
+        params = with_adapters(params, fresh_adapters(model, rng, abstract["params"]))
+    params = jax.device_put(params, placed)  # nothing to do where they are in their place
 
-    def create(rng, params):
-        if params is None:
-            params = model.init(rng)
-        elif lacking(params):
-            params = with_adapters(params, fresh_adapters(model, rng))
+    def create(params):
         learned = trainable(params, pattern)
-        state = {"params": params, "opt": tx.init(learned), "step": jnp.zeros((), jnp.int32)}
-        return state | ({"ema": learned} if ema else {})
+        state = {"opt": tx.init(learned), "step": jnp.zeros((), jnp.int32)}
+        return state | ({"ema": jax.tree.map(jnp.copy, learned)} if ema else {})
 
-    return jax.jit(create, out_shardings=shardings)(rng, params)
+    return {"params": params} | jax.jit(create, out_shardings=shardings)(params)

@@ -2,6 +2,7 @@
 state nor gradients."""
 
 import json
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -150,6 +151,51 @@ def test_base_weights_alone_get_fresh_adapters():
     jax.tree.map(np.testing.assert_array_equal, without_adapters(state["params"]), base)
     fresh, expected = adapters_of(state["params"]), adapters_of(whole)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), fresh, expected)
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+@pytest.mark.parametrize("form", ["adapters", "merger"])
+def test_loaded_weights_do_not_lie_in_memory_twice(
+    small_data, base, tmp_path, monkeypatch, form, ema
+):
+    """The state takes the buffers that were loaded, and nobody holds the arrays themselves."""
+    from surgzoo.models.architecture import Architecture
+    from surgzoo.train import loop
+
+    load, make, seen = Architecture.load_weights, loop.init_state, {}
+
+    def buffers(params):
+        return {
+            path: [shard.data.unsafe_buffer_pointer() for shard in leaf.addressable_shards]
+            for path, leaf in flatten(params).items()
+        }
+
+    def loading(*arguments):
+        params = load(*arguments)
+        seen["arrays"] = [weakref.ref(leaf) for leaf in jax.tree.leaves(params)]
+        seen["loaded"] = buffers(params)
+        return params
+
+    def making(*arguments):
+        state = make(*arguments)
+        seen["state"] = buffers(state["params"])
+        return state
+
+    monkeypatch.setattr(Architecture, "load_weights", loading)
+    monkeypatch.setattr(loop, "init_state", making)
+    overrides, pattern = FORMS[form]
+    toy = experiment(
+        small_data,
+        model=ModelConfig(overrides=overrides, weights=str(base), trainable=pattern),
+        optim=OptimConfig(warmup_steps=0, ema=ema),
+        steps=1,
+    )
+    loop.train(toy, tmp_path)
+    assert len(seen["loaded"]) > 10 and len(seen["arrays"]) == len(seen["loaded"])
+    differ = [path for path, where in seen["loaded"].items() if seen["state"][path] != where]
+    assert not differ
+    left = [leaf() for leaf in seen["arrays"]]
+    assert all(leaf is None or leaf.is_deleted() for leaf in left)
 
 
 def test_sharded_adapters_equal_unsharded(rows):
