@@ -1,11 +1,9 @@
 """Ask any OpenAI-compatible server, or a trained model, the questions of a split -> predictions.
+Started again, it asks what is left.
 
   surgzoo predict --endpoint=https://host/v1 --model=NAME --sources=cholec80 --out=theirs.jsonl
   surgzoo predict ... --prices=0.4,1.6 --dry_run      # what it would cost; sends nothing
-  surgzoo predict ... --tasks=next_action --history=actions.jsonl   # plan from recognised actions
   surgzoo predict --run_dir=runs/first --sources=synthsurg --out=ours.jsonl
-
---config.NAME=VALUE changes how (ChatConfig has the names). Started again, it asks what is left.
 """
 
 from __future__ import annotations
@@ -30,14 +28,11 @@ _SCHEME = flags.DEFINE_string("scheme", "default", "split scheme of the sources"
 _PROTOCOL = flags.DEFINE_enum("protocol", "open", ["open", "choice"], "how questions are put")
 _LIMIT = flags.DEFINE_integer("limit", None, "at most so many questions a (source, task)")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "where the sources were prepared")
-_HISTORY = flags.DEFINE_string(
-    "history",
-    None,
-    "predictions of action_recognition that next_action is planned from, by a server in words and "
-    "without pictures; '' = the true actions",
-)
+_HISTORY = flags.DEFINE_string("history", None, "file of recognised actions; '' = the true ones")
 _OUT = flags.DEFINE_string("out", None, "predictions file")
-_CONFIG = flags.DEFINE_string("config", None, "settings.json of another file, to ask in that way")
+_CONFIG = flags.DEFINE_string(
+    "config", None, "settings.json of another file; --config.NAME=VALUE changes one (ChatConfig)"
+)
 _WORKERS = flags.DEFINE_integer("workers", 4, "requests at a time", lower_bound=1)
 _PER_MINUTE = flags.DEFINE_list("per_minute", None, "requests a minute, and tokens; 0 = no limit")
 _TIMEOUT = flags.DEFINE_float("timeout", 120.0, "seconds a request may take", lower_bound=0.1)

@@ -72,7 +72,8 @@ def main(argv: list[str]) -> None:
 
 def run(program: Program, variables: dict[str, str], accelerator: str | None) -> dict[str, Any]:
     """Runs one program and reads what it wrote."""
-    extra = list(program.quick) if _QUICK.value else []
+    extra = list(program.gpu) if accelerator else []
+    extra += program.quick if _QUICK.value else ()
     if program.device and not accelerator:
         extra = list(program.tiny)
     if program.forwards_environment:

@@ -72,9 +72,9 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
     experiment = dataclasses.replace(experiment, model=adapter.with_lora(experiment.model))
     _check_same(experiment, run_dir)
     mesh = parallel.make_mesh(**dataclasses.asdict(experiment.mesh))
-    plan.rows_at_a_time(experiment, mesh)  # here, as the plan is not always made
     stores = Stores(experiment.data.data_dir)
     leakage = check_leaks(experiment, stores)
+    plan.rows_at_a_time(experiment, mesh)  # here, as the plan is not always made
     if experiment.check_memory:
         plan.check(experiment, mesh)
 

@@ -789,18 +789,17 @@ def test_ctrl_c_keeps_what_is_under_way(small_data, stores, phases, known, tmp_p
         return known[asked].target
 
     with serve(script) as (stub, url):
+        # Tests that were started in the background hand down that SIGINT is ignored.
+        program = (
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            "from surgzoo.tools.main import main; main()"
+        )
         arguments = [
-            *(sys.executable, "-m", "surgzoo.tools.main", "predict", f"--endpoint={url}"),
+            *(sys.executable, "-c", program, "predict", f"--endpoint={url}"),
             *("--model=m", f"--sources={SOURCE}", "--tasks=phase_recognition", "--limit=24"),
             *(f"--data_dir={small_data}", f"--out={out}", "--key_env=NONE"),
         ]
-        run = subprocess.Popen(
-            arguments,
-            stderr=subprocess.PIPE,
-            text=True,
-            # Tests that were started in the background hand down that SIGINT is ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+        run = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
         while stub.answered.total() < 5:
             assert run.poll() is None
             time.sleep(0.01)

@@ -39,10 +39,9 @@ from surgzoo.core.contract import Bucket, Message
 from surgzoo.data.config import DataConfig, Part
 from surgzoo.data.pipeline import stack, training_batches
 from surgzoo.decode.greedy import make_greedy
-from surgzoo.models.qwen2_5_vl import config as configs
 from surgzoo.tools.bench import flops, frames
 from surgzoo.tools.bench.rows import Row, save
-from surgzoo.tools.bench.synthetic import text_rows, training
+from surgzoo.tools.bench.synthetic import published, text_rows, training
 from surgzoo.train.loop import steps
 
 _TINY = flags.DEFINE_bool("tiny", False, "A small model with short rows, on any device.")
@@ -134,25 +133,10 @@ def limits_of(device: Any) -> Device:
     )
 
 
-def model(size: str, *, layers: int | None, vision_layers: int | None, **more: Any) -> Any:
-    """A published size with so many layers; None leaves them all."""
-    if size == "tiny":
-        return dataclasses.replace(configs.tiny(), compute_dtype="bfloat16", **more)
-    config = {"3b": configs.b3, "7b": configs.b7}[size]()
-    text, vision = config.text, config.vision
-    if layers is not None:
-        text = dataclasses.replace(text, depth=layers)
-    if vision_layers is not None:
-        full = (vision_layers - 1,)
-        vision = dataclasses.replace(vision, depth=vision_layers, full_attention_layers=full)
-    return dataclasses.replace(config, text=text, vision=vision, **more)
-
-
 def slice_of(size: str, **more: Any) -> Any:
     """Four layers in each tower, as they are trained."""
-    return model(
-        size, layers=4, vision_layers=4, remat=_REMAT.value, vision_remat=_REMAT.value, **more
-    )
+    remat = {"remat": _REMAT.value, "vision_remat": _REMAT.value}
+    return published(size, layers=4, vision_layers=4, **remat, **more)
 
 
 def seconds(step: Callable[[], Any], runs: int) -> float:
@@ -224,7 +208,7 @@ def frame_rows(config: Any, sizes: Sizes) -> dict[str, np.ndarray]:
 
 def decode(size: str, sizes: Sizes, limits: Device | None) -> Iterator[Row]:
     """Tokens a second of one row and of many, against reading weights and caches."""
-    config = model(size, layers=None, vision_layers=1, remat="none", vision_remat="none")
+    config = published(size, layers=None, vision_layers=1, remat="none", vision_remat="none")
     made = config.build()
     half = jnp.bfloat16
 

@@ -18,6 +18,7 @@ class Program:
       peers: modules that its other side needs.
       quick: flags for a short run, which shows that it works and measures little.
       device: measures an accelerator; without one it only runs with the flags of `tiny`.
+      gpu: flags for an accelerator, of a program that runs on a CPU too.
       tiny: flags with which a device program runs on a CPU.
       forwards_environment: starts its sides itself and takes --environment.
     """
@@ -27,6 +28,7 @@ class Program:
     peers: tuple[str, ...] = ()
     quick: tuple[str, ...] = ()
     device: bool = False
+    gpu: tuple[str, ...] = ()
     tiny: tuple[str, ...] = ()
     forwards_environment: bool = False
 
@@ -53,6 +55,7 @@ PROGRAMS: dict[str, Program] = {
             "training step, vision tower, prefill and greedy decoding, against transformers",
             peers=("torch", "transformers"),
             quick=("--pairs=1", "--runs=1", "--rows=2"),
+            gpu=("--model=3b", "--dtype=bfloat16", "--rows=4", "--tokens=2048", "--image=476"),
             forwards_environment=True,
         ),
         Program(

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from surgzoo.core import parallel
 from surgzoo.core.contract import Bucket
 from surgzoo.models.base import Model
+from surgzoo.models.qwen2_5_vl import config as configs
 from surgzoo.models.qwen2_5_vl.config import (
     InputConfig,
     Qwen25VLConfig,
@@ -64,6 +65,20 @@ def small(image_size: int = 224, buckets: tuple[tuple[int, int], ...] = ()) -> Q
             image_size=image_size, system_prompt=None, buckets=tuple(Bucket(*b) for b in buckets)
         ),
     )  # fmt: skip
+
+
+def published(size: str, layers: int | None, vision_layers: int | None, **more: Any) -> Any:
+    """A published size with so many layers; None leaves them all."""
+    if size == "tiny":
+        return dataclasses.replace(configs.tiny(), compute_dtype="bfloat16", **more)
+    config = {"3b": configs.b3, "7b": configs.b7}[size]()
+    text, vision = config.text, config.vision
+    if layers is not None:
+        text = dataclasses.replace(text, depth=layers)
+    if vision_layers is not None:
+        full = (vision_layers - 1,)
+        vision = dataclasses.replace(vision, depth=vision_layers, full_attention_layers=full)
+    return dataclasses.replace(config, text=text, vision=vision, **more)
 
 
 def text_rows(config: Any, rows: int, tokens: int, seed: int = 0) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ Reads {"do": ..., ...} on stdin, answers one JSON line on stdout. Needs torch an
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -26,6 +27,12 @@ class Peer:
         ).to(self.device)
         self.model.generation_config.eos_token_id = None
         self.optimizer = None
+        if self.device.type == "cuda":
+            backends = torch.nn.attention.SDPBackend
+            order = [backends.CUDNN_ATTENTION, backends.FLASH_ATTENTION]
+            order += [backends.EFFICIENT_ATTENTION, backends.MATH]
+            self._kernels = contextlib.ExitStack()  # open as long as the process lives
+            self._kernels.enter_context(torch.nn.attention.sdpa_kernel(order, set_priority=True))
 
     def load(self, path: str) -> dict:
         arrays = np.load(path)
