@@ -116,6 +116,20 @@ def shardings(specs: Any, mesh: Mesh) -> Any:
     )
 
 
+def placed(abstract: Any, shardings: Any) -> Any:
+    """Shapes with their places: what arrays are restored to and programs compiled for.
+
+    Args:
+      abstract: tree of ShapeDtypeStruct.
+      shardings: the same tree of shardings.
+    """
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        abstract,
+        shardings,
+    )
+
+
 def check_sharded(abstract: Any, specs: Any, mesh: Mesh, limit: float = 0.1) -> float:
     """The share of parameter bytes that every device holds whole.
 

@@ -75,19 +75,14 @@ def abstract_state(
     shapes = model.abstract()
     specs = parallel.param_specs(shapes, model.logical_axes(), mesh)
     parallel.check_sharded(shapes, specs, mesh)
-    shardings = parallel.shardings(specs, mesh)
-    replicated = NamedSharding(mesh, P())
-
-    def placed(leaf, sharding):
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-    params = jax.tree.map(placed, shapes, shardings)
+    params = parallel.placed(shapes, parallel.shardings(specs, mesh))
     learned = trainable(params, pattern)
+    replicated = NamedSharding(mesh, P())
 
     def moment(path, leaf):
         like = next((learned[k.key] for k in path if getattr(k, "key", None) in learned), None)
         same = like is not None and like.shape == leaf.shape
-        return placed(leaf, like.sharding if same else replicated)
+        return parallel.placed(leaf, like.sharding if same else replicated)
 
     opt = jax.tree_util.tree_map_with_path(moment, jax.eval_shape(tx.init, learned))
     state = {

@@ -51,6 +51,15 @@ def test_unknown_logical_axis_is_named():
         parallel.param_specs({"w": struct(8, 8)}, {"w": ("emebd", None)}, mesh)
 
 
+def test_placed_shapes_keep_dtype_and_get_their_place():
+    mesh = parallel.make_mesh(data=1, fsdp=-1)
+    places = parallel.shardings({"a": {"w": P("fsdp")}, "b": P()}, mesh)
+    shapes = {"a": {"w": struct(8, 4)}, "b": jax.ShapeDtypeStruct((), jnp.int32)}
+    placed = parallel.placed(shapes, places)
+    assert jax.tree.map(lambda leaf: leaf.sharding, placed) == places
+    assert (placed["a"]["w"].shape, placed["b"].dtype) == ((8, 4), jnp.int32)
+
+
 def test_replication_is_noticed():
     mesh = parallel.make_mesh(data=1, fsdp=8)
     abstract = {"a": struct(100, 101), "b": struct(512, 8)}

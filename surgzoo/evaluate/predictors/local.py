@@ -124,9 +124,7 @@ def _placed(model: Any, mesh: Any) -> Any:
     """Shapes of the parameters, and where they belong on the mesh."""
     shapes = model.abstract()
     shardings = parallel.shardings(parallel.param_specs(shapes, model.logical_axes(), mesh), mesh)
-    return jax.tree.map(
-        lambda leaf, s: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=s), shapes, shardings
-    )
+    return parallel.placed(shapes, shardings)
 
 
 def decoding_of(settings: EvalConfig) -> Decoding:
