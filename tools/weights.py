@@ -26,13 +26,6 @@ _DTYPE = flags.DEFINE_enum(
 )  # fmt: skip
 _STEP = flags.DEFINE_integer("step", None, "checkpoint to use; default the newest")
 
-# What transformers and servers read beside weights, config.json and tokenizer.json.
-_BESIDE = (
-    "added_tokens.json", "chat_template.jinja", "chat_template.json", "generation_config.json",
-    "merges.txt", "preprocessor_config.json", "processor_config.json", "special_tokens_map.json",
-    "tokenizer_config.json", "video_preprocessor_config.json", "vocab.json",
-)  # fmt: skip
-
 
 def main(argv: list[str]) -> None:
     if not _RUN_DIR.value or not _OUT.value:
@@ -41,6 +34,7 @@ def main(argv: list[str]) -> None:
 
     from surgzoo.evaluate.predictors.local import restore
     from surgzoo.evaluate.run import load_experiment
+    from surgzoo.train import vocabulary
     from surgzoo.train.experiment import MeshConfig
 
     experiment = load_experiment(Path(_RUN_DIR.value))
@@ -55,11 +49,11 @@ def main(argv: list[str]) -> None:
         )
     else:
         config = found.model.config
-        config.save_weights(found.params, out, **_options(config, settings))
-        for name in _BESIDE if settings.weights else ():
-            source = Path(settings.weights) / name
-            if source.is_file() and source.resolve() != (out / name).resolve():
-                shutil.copyfile(source, out / name)
+        options = _options(config, settings.name, vocabulary.of(settings, _RUN_DIR.value))
+        config.save_weights(found.params, out, **options)
+        for file in vocabulary.beside(settings, _RUN_DIR.value):
+            if file.resolve() != (out / file.name).resolve():
+                shutil.copyfile(file, out / file.name)
     print(f"step {found.step} of {experiment.name}, {_FORM.value}: {out}")
     if getattr(getattr(found.model.config, "input", None), "text_after_time", False):
         print(
@@ -69,7 +63,7 @@ def main(argv: list[str]) -> None:
         )
 
 
-def _options(config, settings) -> dict[str, str | None]:
+def _options(config, name: str, tokenizer) -> dict[str, str | None]:
     """Of --dtype and the tokenizer what the family's files have.
 
     Raises ValueError for a --dtype where all is written in float32.
@@ -77,14 +71,11 @@ def _options(config, settings) -> dict[str, str | None]:
     import importlib
     import inspect
 
-    options = {
-        "dtype": _DTYPE.value or "bfloat16",
-        "tokenizer": settings.tokenizer or settings.weights,
-    }
+    options = {"dtype": _DTYPE.value or "bfloat16", "tokenizer": tokenizer}
     known = inspect.signature(importlib.import_module(config.weights).save).parameters
     if "dtype" not in known and _DTYPE.value not in (None, "float32"):
-        raise ValueError(f"{settings.name} is written in float32: leave out --dtype")
-    return {name: value for name, value in options.items() if name in known}
+        raise ValueError(f"{name} is written in float32: leave out --dtype")
+    return {option: value for option, value in options.items() if option in known}
 
 
 def _check_adapter(experiment) -> None:

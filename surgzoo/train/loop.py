@@ -5,6 +5,7 @@ Everything that a run depends on is in the `Experiment`. A run folder holds
   config.json      the experiment
   metrics.jsonl    one line a step: loss, accuracy, grad_norm, lr
   checkpoints/     see train/checkpoint.py
+  vocabulary/      see train/vocabulary.py; only where texts are read with one from elsewhere
 
 Starting a run whose folder has a checkpoint continues it, bit for bit: example number n is a
 function of the config alone (data/pipeline.py), randomness one of (seed, step).
@@ -30,7 +31,7 @@ from surgzoo.data import features, feed, mixture, pipeline
 from surgzoo.data.media import Stores
 from surgzoo.db import identity, schema
 from surgzoo.models.build import model_config
-from surgzoo.train import adapter, optim, plan
+from surgzoo.train import adapter, optim, plan, vocabulary
 from surgzoo.train.checkpoint import Checkpointer
 from surgzoo.train.experiment import Experiment
 from surgzoo.train.state import Tree, abstract_state, check_trainable, init_state
@@ -82,13 +83,16 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
     architecture = model_config(settings.name, settings.overrides)
     model = architecture.build()
     check_trainable(model, settings.trainable)
-    processor = architecture.processor(settings.tokenizer or settings.weights)
+    processor = architecture.processor(vocabulary.of(settings, run_dir))
     tx = optim.optimizer(experiment.optim, experiment.steps)
     use_ema = experiment.optim.ema is not None
     abstract = abstract_state(model, tx, settings.trainable, use_ema, mesh)
 
     checkpoints = Checkpointer(
-        run_dir / "checkpoints", experiment.checkpoint_every, experiment.keep_checkpoints
+        run_dir / "checkpoints",
+        experiment.checkpoint_every,
+        experiment.keep_checkpoints,
+        learned=settings.trainable,
     )
     first, place = checkpoints.latest, None
     if first is not None:
@@ -127,6 +131,7 @@ def train(experiment: Experiment, run_dir: str | Path) -> Tree:
     run_dir.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
         (run_dir / "config.json").write_text(config_lib.dump(experiment), encoding="utf-8")
+        vocabulary.keep(settings, run_dir)
     logger = Logger(experiment, run_dir, first, batches.unit)
     hooks: list[Hook] = [logger, Saver(checkpoints, logger, experiment, meta, batches)]
     if experiment.profile_at:

@@ -1,7 +1,9 @@
 """Training a part: adapters, or the merger. The rest keeps its bytes, and costs neither optimizer
 state nor gradients."""
 
+import dataclasses
 import json
+import shutil
 import weakref
 
 import jax
@@ -22,7 +24,7 @@ from surgzoo.train.experiment import ModelConfig, OptimConfig
 from surgzoo.train.objectives import causal_lm
 from surgzoo.train.state import abstract_state, check_trainable, flatten, init_state, trainable
 from surgzoo.train.step import make_train_step
-from tests.train.toy_run import OVERRIDES, experiment
+from tests.train.toy_run import OVERRIDES, abstract_params, experiment
 
 LORA = {"rank": 4, "alpha": 16.0, "targets": "text/layers/.*|vision/layers/.*/(qkv|out)"}
 FORMS = {
@@ -96,6 +98,95 @@ def test_the_checkpoint_says_what_the_adapters_are_and_is_restored_without_being
     found = restore(tmp_path, load_experiment(tmp_path))
     assert found.model.config.lora.rank == 3
     jax.tree.map(np.testing.assert_array_equal, found.params, state["params"])
+
+
+@pytest.fixture(scope="module")
+def toy_lora(small_data, base, tmp_path_factory):
+    """Four steps of adapters, a checkpoint after each second one; and its end state."""
+    from surgzoo.train.loop import train
+
+    folder = tmp_path_factory.mktemp("lora") / "run"
+    toy = experiment(
+        small_data,
+        model=ModelConfig(
+            overrides=FORMS["adapters"][0], weights=str(base), trainable=FORMS["adapters"][1]
+        ),
+        optim=OptimConfig(lr=1e-2, warmup_steps=0, ema=0.5),
+        steps=4,
+        checkpoint_every=2,
+    )
+    return toy, folder, jax.device_get(train(toy, folder))
+
+
+def size(folder):
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def test_what_is_frozen_is_saved_once_a_run(toy_lora):
+    _, folder, state = toy_lora
+    flat = flatten(state["params"])
+    learned = 4 * sum(leaf.size for path, leaf in flat.items() if is_adapter(path))
+    frozen = 4 * sum(leaf.size for path, leaf in flat.items() if not is_adapter(path))
+    saved = folder / "checkpoints"
+    assert sorted(item.name for item in saved.iterdir()) == ["2", "4", "frozen"]
+    assert frozen <= size(saved / "frozen") < frozen + 300_000
+    for step in "24":  # averaged, raw and two moments
+        assert 4 * learned <= size(saved / step) < 4 * learned + 300_000 < frozen
+
+
+def test_a_run_of_adapters_continues_bit_for_bit(toy_lora, tmp_path):
+    from surgzoo.train.loop import train
+
+    toy, folder, state = toy_lora
+    shutil.copytree(folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "4")
+    again = train(toy, tmp_path / "run")
+    assert [int(path.name) for path in (tmp_path / "run" / "checkpoints").glob("[0-9]*")] == [2, 4]
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(again), state)
+
+
+def test_a_checkpoint_without_the_frozen_part_says_what_is_missing(toy_lora, tmp_path):
+    from surgzoo.evaluate.predictors.local import restore
+    from surgzoo.evaluate.run import load_experiment
+
+    _, folder, _ = toy_lora
+    shutil.copytree(folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "frozen")
+    with pytest.raises(FileNotFoundError, match=r"lacks \d+ of \d+ parameters.*frozen.*copy it"):
+        restore(tmp_path / "run", load_experiment(tmp_path / "run"))
+
+
+def test_frozen_weights_of_a_run_that_was_given_up_are_replaced(small_data, tmp_path):
+    """Killed between the frozen part and the first checkpoint; then another seed is taken."""
+    from surgzoo.train.loop import train
+
+    toy = experiment(
+        small_data, model=ModelConfig(overrides=OVERRIDES, trainable="merger"), steps=1
+    )
+    train(dataclasses.replace(toy, seed=1), tmp_path)
+    shutil.rmtree(tmp_path / "checkpoints" / "1")
+    (tmp_path / "config.json").unlink()
+    state = train(toy, tmp_path)
+    restored = Checkpointer(tmp_path / "checkpoints").restore_params(abstract_params())
+    jax.tree.map(np.testing.assert_array_equal, restored, state["params"])
+
+
+def test_a_run_is_asked_without_the_folder_that_it_began_with(small_data, base, tmp_path):
+    from surgzoo.evaluate.predictors.local import restore
+    from surgzoo.evaluate.run import load_experiment
+    from surgzoo.train.loop import train
+
+    shutil.copytree(base, tmp_path / "base")
+    overrides, pattern = FORMS["merger"]
+    model = ModelConfig(overrides=overrides, weights=str(tmp_path / "base"), trainable=pattern)
+    run, toy = tmp_path / "run", experiment(small_data, model=model, steps=1)
+    train(toy, run)
+    kept = (run / "vocabulary" / "tokenizer.json").read_bytes()
+    assert kept == (base / "tokenizer.json").read_bytes()
+    shutil.rmtree(tmp_path / "base")
+    found = restore(run, load_experiment(run))
+    assert found.processor.decode(found.processor.tokenizer.encode("a hook").ids) == "a hook"
+    train(dataclasses.replace(toy, steps=2), run)  # nor is it needed to go on
 
 
 @pytest.fixture(scope="module")

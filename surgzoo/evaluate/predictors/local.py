@@ -21,7 +21,7 @@ from surgzoo.evaluate.predict import Throughput, predict
 from surgzoo.models.base import Model
 from surgzoo.models.build import model_config
 from surgzoo.models.layers.lora import merge_lora
-from surgzoo.train import adapter
+from surgzoo.train import adapter, vocabulary
 from surgzoo.train.checkpoint import Checkpointer
 from surgzoo.train.experiment import EvalConfig, Experiment, ModelConfig
 
@@ -65,7 +65,7 @@ def restore(run_dir: str | Path, experiment: Experiment, step: int | None = None
     mesh = parallel.make_mesh(**dataclasses.asdict(experiment.mesh))
     architecture = model_config(experiment.model.name, experiment.model.overrides)
     model = architecture.build()
-    processor = architecture.processor(experiment.model.tokenizer or experiment.model.weights)
+    processor = architecture.processor(vocabulary.of(experiment.model, run_dir))
     if architecture.reads == "turns":
         trained = Bucket(*experiment.data.bucket)
         processor.buckets = tuple(sorted({*processor.buckets, trained}))
