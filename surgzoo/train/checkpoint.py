@@ -53,6 +53,8 @@ class Checkpointer:
             save_decision_policy=policies.AnySavePolicy(decide),
             preservation_policy=ocp.training.preservation_policies.LatestN(keep),
         )
+        # What lies there without a checkpoint is of a run that was given up before its first one.
+        self._frozen_saved = self._orbax.latest is not None and self._frozen.exists()
 
     @property
     def latest(self) -> int | None:
@@ -72,8 +74,11 @@ class Checkpointer:
         train = {key: value for key, value in state.items() if key not in ("params", "ema")}
         params = state["params"]
         paths = trainable(params, self._learned).keys()
-        if self._orbax.latest is None or not self._frozen.exists():
-            self._save_frozen(_without(params, paths))
+        frozen = _without(params, paths)
+        if frozen and not self._frozen_saved:
+            with self._context:
+                ocp.save_checkpointables(self._frozen, {"params": frozen}, overwrite=True)
+        self._frozen_saved = True
         learned = _only(params, paths)
         if "ema" in state:
             train["raw"] = learned
@@ -81,12 +86,6 @@ class Checkpointer:
         self._orbax.save_checkpointables_async(
             step, {"params": learned, "train": train}, force=True, custom_metadata=meta
         )
-
-    def _save_frozen(self, params: Tree) -> None:
-        """Replaces what a run that was given up before its first checkpoint may have left."""
-        if params:
-            with self._context:
-                ocp.save_checkpointables(self._frozen, {"params": params}, overwrite=True)
 
     def restore(self, abstract: Tree, step: int | None = None) -> Tree:
         """The state as it was saved, placed as `abstract` says (any mesh)."""
@@ -148,7 +147,8 @@ class Checkpointer:
             if own.items() <= wanted.items() and not self._frozen.exists():
                 raise FileNotFoundError(
                     f"{where} lacks {len(wrong)} of {len(wanted)} parameters, and there is no "
-                    f"{self._frozen}, which holds what a run does not train: copy it too"
+                    f"{self._frozen}, which holds what a run does not train: copy it too. "
+                    "Or was the model's config changed since?"
                 )
             raise ValueError(
                 f"{where} does not fit the model: {len(wrong)} parameters differ. Was the model's "

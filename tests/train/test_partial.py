@@ -134,6 +134,25 @@ def test_what_is_frozen_is_saved_once_a_run(toy_lora):
         assert 4 * learned <= size(saved / step) < 4 * learned + 300_000 < frozen
 
 
+def test_frozen_weights_are_not_written_again_while_the_first_save_is_under_way(tmp_path):
+    leaf = jnp.arange(3.0)
+    state = {"params": {"a": leaf, "b": leaf + 1}, "opt": {}, "step": jnp.int32(0)}
+    checkpoints = Checkpointer(tmp_path, keep=4, learned="a")
+    checkpoints.save(1, state, {})
+    first = (tmp_path / "frozen").stat().st_ino
+    checkpoints.save(2, state, {})
+    checkpoints.close()
+    again = Checkpointer(tmp_path, keep=4, learned="a")
+    again.save(3, state, {})
+    again.close()
+    assert (tmp_path / "frozen").stat().st_ino == first
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = {name: jax.ShapeDtypeStruct((3,), jnp.float32, sharding=device) for name in "ab"}
+    for step in (1, 2, 3):
+        restored = Checkpointer(tmp_path).restore_params(abstract, step)
+        jax.tree.map(np.testing.assert_array_equal, restored, state["params"])
+
+
 def test_a_run_of_adapters_continues_bit_for_bit(toy_lora, tmp_path):
     from surgzoo.train.loop import train
 
