@@ -87,7 +87,7 @@ def _encoder():
         if not Path(experiment.data.data_dir).is_dir():  # the run was made elsewhere
             data = dataclasses.replace(experiment.data, data_dir=_DATA_DIR.value)
             experiment = dataclasses.replace(experiment, data=data)
-        return found, run.training_of(experiment)
+        return found, run.training_of(experiment, _DATA_DIR.value)
     found = from_weights(ModelConfig(name=_MODEL.value, weights=_WEIGHTS.value))
     return found, run.of_weights(
         _MODEL.value, found.name, _DATA_DIR.value, declared=_TRAINED_ON.value or ()

@@ -61,13 +61,14 @@ def mesh_sizes(
     if sizes.count(-1) > 1:
         raise ValueError(f"mesh sizes {dict(zip(AXES, sizes, strict=True))}: only one may be -1")
     known = math.prod(size for size in sizes if size != -1)
-    sizes = [devices // known if size == -1 else size for size in sizes]
-    if math.prod(sizes) != devices or min(sizes) < 1:
+    filled = tuple(devices // known if size == -1 else size for size in sizes)
+    if math.prod(filled) != devices or min(filled) < 1:
+        needed = f"a multiple of {known}" if -1 in sizes else known
         raise ValueError(
-            f"mesh {dict(zip(AXES, sizes, strict=True))} needs {math.prod(sizes)} devices, there "
-            f"are {devices}"
+            f"mesh {dict(zip(AXES, sizes, strict=True))} needs {needed} devices, there are "
+            f"{devices}"
         )
-    return tuple(sizes)
+    return filled
 
 
 def param_specs(

@@ -77,9 +77,11 @@ class Store:
             if not config and len(present) == 1:
                 return cls(newest(parent / present[0]))
             extra = f" (prepared configs: {', '.join(present)})" if present else ""
+            option = f" --builder_config={config}" if config not in ("", DEFAULT_CONFIG) else ""
             raise NotPreparedError(
                 f"'{source}' (config {config or DEFAULT_CONFIG}) is not prepared in "
-                f"{data_dir}{extra}. Run `surgzoo prepare --source={source} --data_dir={data_dir}`."
+                f"{data_dir}{extra}. Run "
+                f"`surgzoo prepare --source={source}{option} --data_dir={data_dir}`."
             )
         return cls(path)
 

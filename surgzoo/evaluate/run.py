@@ -178,7 +178,7 @@ def evaluate_benchmark(
     result = running.score(
         asked,
         list(read_predictions(path)),
-        training=training_of(experiment),
+        training=training_of(experiment, asked.data_dir),
         selection=_selection(run_dir, experiment, found),
         folder=folder,
     )
@@ -211,7 +211,7 @@ def pitfalls(
         source: [v.video for v in stores(source).select(settings.split, settings.scheme)]
         for source in settings.sources
     }
-    leaks = findings.leakage(training_of(experiment), tested)
+    leaks = findings.leakage(training_of(experiment, stores.data_dir), tested)
     chosen = _selection(run_dir, experiment, found) if settings.split in ("test", "all") else []
     return tuple([*leaks, *chosen])
 
@@ -227,8 +227,14 @@ def _of_encoder(experiment: Experiment) -> tuple[list[schema.Video], list[str]]:
     return features.encoder_videos(data.data_dir, data.features)
 
 
-def training_of(experiment: Experiment) -> findings.Training:
-    """The videos of a run's mixture, and what is known of weights that it began with."""
+def training_of(experiment: Experiment, elsewhere: str | Path = "") -> findings.Training:
+    """The videos of a run's mixture, and what is known of weights that it began with.
+
+    They are looked up in the run's folder of data or, where that is gone, `elsewhere`.
+    """
+    if elsewhere and not Path(experiment.data.data_dir).is_dir():
+        data = dataclasses.replace(experiment.data, data_dir=str(elsewhere))
+        experiment = dataclasses.replace(experiment, data=data)
     stores = Stores(experiment.data.data_dir)
     videos, unclear = _of_encoder(experiment)
     for part in experiment.data.mixture:

@@ -11,7 +11,8 @@ checkpoint, and in no checkpoint: of a large model with adapters it is nearly ev
 
 from __future__ import annotations
 
-from collections.abc import Set
+import contextlib
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +110,13 @@ class Checkpointer:
         self, abstract_params: Tree, here: Set[str], step: int | None, more: Tree
     ) -> tuple[Tree, Tree]:
         """The parameters, those `here` from the checkpoint itself, and `more` of its parts."""
-        loaded = self._orbax.load_checkpointables(
-            step, {"params": _only(abstract_params, here), **more}
-        )
+        with self._naming(step):
+            loaded = self._orbax.load_checkpointables(
+                step, {"params": _only(abstract_params, here), **more}
+            )
         params, elsewhere = loaded.pop("params"), _without(abstract_params, here)
         if elsewhere:
-            with self._context:
+            with self._naming("frozen"), self._context:
                 frozen = ocp.load_checkpointables(self._frozen, {"params": elsewhere})["params"]
             found = flatten(params) | flatten(frozen)
             params = merge(abstract_params, found)  # in the order of the model
@@ -131,12 +133,12 @@ class Checkpointer:
             raise FileNotFoundError(
                 f"no checkpoint of step {step} in {self._orbax.directory}; there: {there}"
             )
-        own = _shapes(self._orbax.checkpointables_metadata(step).metadata["params"])
+        with self._naming(step):
+            own = _shapes(self._orbax.checkpointables_metadata(step).metadata["params"])
         saved, wanted = own, _shapes(abstract_params)
         if wanted.keys() - own.keys() and self._frozen.exists():
-            with self._context:
-                frozen = ocp.checkpointables_metadata(self._frozen).metadata["params"]
-            saved = _shapes(frozen) | own
+            with self._naming("frozen"), self._context:
+                saved = _shapes(ocp.checkpointables_metadata(self._frozen).metadata["params"]) | own
         wrong = [
             f"  {path}: checkpoint {saved.get(path, 'none')}, model {wanted.get(path, 'none')}"
             for path in sorted(saved.keys() | wanted.keys())
@@ -155,6 +157,20 @@ class Checkpointer:
                 "config changed since? (model.overrides sets its fields.)\n" + "\n".join(wrong[:12])
             )
         return own.keys()
+
+    @contextlib.contextmanager
+    def _naming(self, part: int | str | None) -> Iterator[None]:
+        """Damaged files as a ValueError that names them; Orbax says whole trees, or a key."""
+        try:
+            yield
+        except Exception as error:
+            steps = ", ".join(str(found.step) for found in self._orbax.checkpoints)
+            part = self.latest if part is None else part
+            raise ValueError(
+                f"{self._orbax.directory / str(part)} cannot be read; is it damaged, or copied in "
+                f"part? Copy it again, or take another step (there: {steps}). "
+                f"({type(error).__name__}: {str(error)[:200]})"
+            ) from error
 
     def meta(self, step: int | None = None) -> dict[str, Any]:
         """The meta that was saved with a checkpoint."""

@@ -76,3 +76,15 @@ def test_batch_rows_land_on_data_and_fsdp():
     assert placed.sharding.spec == parallel.BATCH
     assert {shard.data.shape for shard in placed.addressable_shards} == {(2, 2)}
     np.testing.assert_array_equal(placed, rows)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"fsdp": 4}, "needs a multiple of 4 devices, there are 1"),
+        ({"data": 2, "fsdp": 1}, "needs 2 devices, there are 1"),
+    ],
+)
+def test_a_mesh_that_does_not_fit_says_how_many_devices_it_needs(asked, message):
+    with pytest.raises(ValueError, match=message):
+        parallel.mesh_sizes(1, **asked)

@@ -122,6 +122,12 @@ def test_impossible_boxes(box):
     assert "box" in gates.impossible_box(nested, task(good.task), Limits())
 
 
+def test_four_values_of_a_mask_are_no_box():
+    good = sound("instrument_localization")
+    four = dataclasses.replace(good, answer={"media": "masks", "values": [1, 2, 3, 4]})
+    assert gates.impossible_box(four, task(good.task), Limits()) is None
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [

@@ -136,3 +136,10 @@ def test_reading_needs_neither_builder_nor_tensorflow(small_database):
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert said.stdout.splitlines()[1:] == ["[]"], said.stderr
+
+
+def test_a_config_that_is_not_prepared_is_named_in_the_command(small_data):
+    with pytest.raises(NotPreparedError, match="--source=synthsurg --builder_config=sparse --data"):
+        Store.open(small_data, "synthsurg", "sparse")
+    with pytest.raises(NotPreparedError, match="--source=synthsurg --data"):
+        Store.open(small_data, "synthsurg", "fps1")

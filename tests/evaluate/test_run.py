@@ -383,3 +383,5 @@ def test_weights_of_unknown_training_are_said(trained):
     gone = dataclasses.replace(experiment.data, data_dir="nowhere")
     training = run.training_of(dataclasses.replace(experiment, data=gone))
     assert training.operations == {} and len(training.unclear) == 2
+    moved = run.training_of(dataclasses.replace(experiment, data=gone), experiment.data.data_dir)
+    assert moved.operations == run.training_of(experiment).operations and moved.unclear == ()

@@ -153,6 +153,30 @@ def test_frozen_weights_are_not_written_again_while_the_first_save_is_under_way(
         jax.tree.map(np.testing.assert_array_equal, restored, state["params"])
 
 
+@pytest.mark.parametrize("part", ["2/params", "frozen/params"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "no metadata"])
+def test_a_damaged_checkpoint_is_named(tmp_path, part, damage):
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    state = {"params": {"a": jnp.ones(300), "b": jnp.ones(300)}, "opt": {}, "step": jnp.int32(0)}
+    checkpoints = Checkpointer(tmp_path, learned="a")
+    for step in (1, 2):
+        checkpoints.save(step, state, {})
+        checkpoints.wait()
+    checkpoints.close()
+    if damage == "gone":
+        shutil.rmtree(tmp_path / part)
+    elif damage == "no metadata":
+        (tmp_path / part / "_METADATA").unlink()
+    else:
+        for file in (tmp_path / part).rglob("*"):
+            if file.is_file() and not file.name.startswith((".", "_")):
+                file.write_bytes(file.read_bytes()[:20])
+    abstract = {name: jax.ShapeDtypeStruct((300,), jnp.float32, sharding=device) for name in "ab"}
+    named = f"{tmp_path / part.partition('/')[0]} cannot be read.*there: 1, 2"
+    with pytest.raises(ValueError, match=named):
+        Checkpointer(tmp_path).restore_params(abstract)
+
+
 def test_a_run_of_adapters_continues_bit_for_bit(toy_lora, tmp_path):
     from surgzoo.train.loop import train
 

@@ -34,10 +34,15 @@ class Ribbon:
 
     def paths(self, runs: Sequence[Run]) -> list[tuple[int, str, str]]:
         """(label index, its name, SVG path) of each label that occurs."""
-        shapes: dict[int, list[str]] = collections.defaultdict(list)
-        for start, end, label in runs:
-            shapes[label].append(f"M{start:g} 0h{end - start:g}v1H{start:g}z")
-        return [(label, self.name(label), "".join(shapes[label])) for label in sorted(shapes)]
+        shapes: dict[int, list[Run]] = collections.defaultdict(list)
+        for run in runs:
+            shapes[run[2]].append(run)
+        return [(label, self.name(label), _path(shapes[label])) for label in sorted(shapes)]
+
+    @property
+    def wrong_path(self) -> str:
+        """SVG path of where the two differ; empty where they agree throughout."""
+        return _path(self.differs)
 
     def wide(self, runs: Sequence[Run], share: float = 0.045) -> list[tuple[float, int]]:
         """(middle as a share of the width, label index) of the runs that have room for a number."""
@@ -63,6 +68,10 @@ class Ribbon:
             f"Video {self.video}, {percent(self.agreement)} % of frames right, "
             f"{clock(round(wrong, 1))} differ. Truth: {runs}."
         )
+
+
+def _path(runs: Sequence[Run]) -> str:
+    return "".join(f"M{start:g} 0h{end - start:g}v1H{start:g}z" for start, end, _ in runs)
 
 
 @dataclasses.dataclass(frozen=True)
